@@ -69,7 +69,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def with_overrides(values: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
-    """Apply `a.b=c` in turn; the value is read as TOML where it is TOML (3, true, [1, 2]) and as text where it is not."""
+    """Apply `a.b=c` in turn; the value is read as TOML where it is TOML (3, true, [1, 2]), else as text."""
     merged = _copied(values)
     for override in overrides:
         key, equals, text = override.partition("=")

@@ -105,7 +105,8 @@ class Features:
         lacking = [n for n in names if n not in self.vectors]
         if lacking:
             raise InputError(
-                f"features {lacking} are not encoded (there are: {sorted(self.vectors) or 'none'}); run `medley encode` first"
+                f"features {lacking} are not encoded (there are: {sorted(self.vectors) or 'none'}); "
+                "run `medley encode` first"
             )
         return Features(vectors={n: self.vectors[n] for n in names}, present={n: self.present[n] for n in names})
 
@@ -118,7 +119,7 @@ class Features:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EvalEvents:
-    """Events to be predicted: user, where its history ends (exclusive, an index into the flat log), and the target item."""
+    """Events to be predicted: user, where its history starts and ends (indices into the flat log), and the target."""
 
     users: Int64s  # (E,)
     history_starts: Int64s  # (E,) first event of the user, an index into the flat log

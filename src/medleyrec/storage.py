@@ -1,6 +1,6 @@
 """Files that are either whole or absent, and hashes of content.
 
-A killed process leaves at most a hidden `.name.partial-*` beside the target, which the next writer of that target removes.
+A killed process leaves at most a hidden `.name.partial-*` beside the target; the next writer of that target removes it.
 """
 
 from __future__ import annotations
@@ -127,11 +127,21 @@ def save_array(target: Path, array: NDArray[Any]) -> None:
 def open_array(path: Path) -> NDArray[Any]:
     """Memory-mapped, read-only. Raises InputError where the file is missing or damaged."""
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; run the step that makes it again") from None
     except (ValueError, EOFError, OSError) as error:
         raise InputError(f"{path} is damaged ({error}); run the step that makes it again") from None
+    return array
+
+
+def inside(folder: Path, relative: str) -> Path:
+    """The file `relative` names inside `folder`; raises InputError where it leaves the folder, links followed."""
+    root = folder.resolve()
+    path = (root / relative).resolve()
+    if not path.is_relative_to(root):
+        raise InputError(f"the path {relative!r} leaves the folder {folder}; keep files inside it")
+    return path
 
 
 def hash_bytes(*parts: bytes) -> str:
