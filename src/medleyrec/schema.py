@@ -148,6 +148,8 @@ class Batch:
     lengths: Tensor  # (B,) int64
     targets: Tensor  # (B, L) int64
     users: Tensor  # (B,) int64
+    num_targets: int = 0
+    """How many targets there are, known to the host, so that gathering them does not wait for the device."""
 
     def __len__(self) -> int:
         return int(self.items.shape[0])
@@ -156,4 +158,5 @@ class Batch:
         return f"Batch({self.items.shape[0]} rows x {self.items.shape[1]} positions)"
 
     def to(self, where: device | str) -> Batch:
-        return Batch(*(getattr(self, name).to(where, non_blocking=True) for name in self.__slots__))
+        names = ("items", "times", "lengths", "targets", "users")
+        return Batch(*(getattr(self, name).to(where, non_blocking=True) for name in names), self.num_targets)

@@ -94,7 +94,7 @@ class DeviceLog:
         self.items, self.times = tensor(log.items), tensor(log.times)
         self.users, self.starts = tensor(windows.users), tensor(windows.starts)
         self.lengths, self.fresh = tensor(windows.lengths), tensor(windows.fresh)
-        self._host_lengths = windows.lengths
+        self._host_lengths, self._host_fresh = windows.lengths, windows.fresh
         self.device = device
 
     def batch(self, rows: Int64s) -> Batch:
@@ -111,7 +111,8 @@ class DeviceLog:
         items = torch.where(real, self.items[event], PAD)
         targets = torch.where(taught, self.items[(event + 1).clamp_(max=len(self.items) - 1)], PAD)
         times = torch.where(real, self.times[event], 0)
-        return Batch(items.long(), times, lengths, targets.long(), self.users[pick])
+        num_targets = int(self._host_fresh[rows].sum())
+        return Batch(items.long(), times, lengths, targets.long(), self.users[pick], num_targets)
 
 
 def history_batches(

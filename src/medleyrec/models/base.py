@@ -1,0 +1,94 @@
+"""What every model is to the layers after it.
+
+Letters:  B rows   L positions   D width of an item vector   C candidates   V items, row 0 being padding
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from medleyrec.config import Config
+from medleyrec.models.items import ItemRows
+from medleyrec.schema import Batch
+
+
+@runtime_checkable
+class Ranker(Protocol):
+    """All that evaluation and recommendation need. A larger score ranks first."""
+
+    name: str
+
+    def scores(self, batch: Batch, candidates: Tensor) -> Tensor:
+        """Scores (B, C) of `candidates` (C,), rows of the item table, as the next event of each row of `batch`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Encoding:
+    """What a model makes of a batch: one state per position, and its own tensors for its own losses."""
+
+    states: Tensor  # (B, L, D)
+    parts: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+class SequenceModel(nn.Module):
+    """A history becomes a state; an item scores by the inner product of the state and its row of the table.
+
+    `table` (n, D), which `batch.items` index, may hold the whole catalogue, the rows a step touches, or changed rows.
+    A model that is `causal` implements `encode`, and state t depends on the events up to and including t alone; a model
+    that is not implements `last_state`.
+    """
+
+    causal: ClassVar[bool] = True
+    Settings: ClassVar[type[Config]]
+
+    name: str
+    rows: ItemRows
+    max_length: int
+
+    def encode(self, batch: Batch, table: Tensor) -> Encoding:
+        raise NotImplementedError(f"{type(self).__name__} has no states for every position")
+
+    def last_state(self, batch: Batch, table: Tensor) -> Tensor:
+        """State (B, D) after the whole of each row. A row without events gets the state of one padding event."""
+        states = self.encode(batch, table).states
+        last = (batch.lengths - 1).clamp(min=0)
+        return states[torch.arange(len(states), device=states.device), last]  # (B, D)
+
+    def extra_losses(self, batch: Batch, encoding: Encoding, table: Tensor) -> dict[str, Tensor]:
+        """Weighted losses beside the softmax over the catalogue, by name."""
+        return {}
+
+    def scores(self, batch: Batch, candidates: Tensor) -> Tensor:
+        return Frozen(self).scores(batch, candidates)
+
+
+class Frozen:
+    """A model whose item table is computed once: the Ranker to use for many batches.
+
+    `table` (n, D) stands in for the model's own where rows are new, changed or shuffled.
+    """
+
+    def __init__(self, model: SequenceModel, table: Tensor | None = None) -> None:
+        self.model, self.name = model, model.name
+        with torch.inference_mode(not model.training):
+            self.table = model.rows.all() if table is None else table
+        self._picked: tuple[Tensor, Tensor] | None = None
+
+    def scores(self, batch: Batch, candidates: Tensor) -> Tensor:
+        with torch.inference_mode(not self.model.training):
+            state = self.model.last_state(batch, self.table)  # (B, D)
+            return state @ self._rows(candidates).T  # (B, C)
+
+    def _rows(self, candidates: Tensor) -> Tensor:
+        """Rows of the candidates; a range of rows is a view, and the last choice is kept."""
+        if self._picked is None or self._picked[0] is not candidates:
+            first, last = int(candidates[0]), int(candidates[-1])
+            is_range = last - first + 1 == len(candidates) and bool((candidates.diff() == 1).all())
+            self._picked = candidates, self.table[first : last + 1] if is_range else self.table[candidates]
+        return self._picked[1]

@@ -1,0 +1,146 @@
+"""Item rows: what an item is to a model, from any subset of its id, its text and its picture.
+
+Letters:  n items asked for   V items, row 0 being padding   F width of a feature   H width of a part   D of a row
+A row is the parts side by side (`join = "concat"`, D = parts x H) or their sum (`join = "sum"`, D = H).
+Features are standardised by the mean and deviation of the training items, then projected; what an item lacks is a
+learnt vector.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from medleyrec.schema import FEATURES, ID, PAD, Features, InputError, Mask
+
+ID_SCALE = 0.02  # standard deviation of a fresh item vector, the habit of the field
+
+
+class ContentPart(nn.Module):
+    """One kind of content, projected to the model's width: (n, F) -> (n, H)."""
+
+    vectors: Tensor
+    present: Tensor
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, name: str, features: Features, width: int, *, train_items: Mask | None) -> None:
+        super().__init__()
+        vectors = torch.from_numpy(np.asarray(features.vectors[name], np.float32))
+        present = torch.from_numpy(np.asarray(features.present[name], bool))
+        known = present if train_items is None else present & torch.from_numpy(np.asarray(train_items))
+        some = vectors[known] if bool(known.any()) else torch.zeros(1, vectors.shape[1])
+        deviation = some.std(0, correction=0)
+        self.register_buffer("mean", some.mean(0))
+        # A column that never varies says nothing; dividing by its rounding noise would make it loud.
+        floor = 1e-3 * deviation.max().clamp(min=1e-6)
+        self.register_buffer("scale", torch.where(deviation > floor, 1 / deviation.clamp(min=1e-12), 0.0))
+        self.register_buffer("vectors", self._standardised(vectors, present), persistent=False)
+        self.register_buffer("present", present, persistent=False)
+        self.project = nn.Linear(vectors.shape[1], width)
+        self.missing = nn.Parameter(torch.zeros(width))
+        nn.init.normal_(self.project.weight, std=ID_SCALE / vectors.shape[1] ** 0.5)
+        nn.init.zeros_(self.project.bias)
+
+    def _standardised(self, vectors: Tensor, present: Tensor) -> Tensor:
+        return torch.where(present[:, None], (vectors - self.mean) * self.scale, 0.0)
+
+    def forward(self, ids: Tensor | None) -> Tensor:
+        """Of the items `ids` (n,), or of all."""
+        vectors, present = (self.vectors, self.present) if ids is None else (self.vectors[ids], self.present[ids])
+        return self.placed(vectors, present)
+
+    def of(self, vectors: Tensor, present: Tensor) -> Tensor:
+        """Of items that came later: raw vectors (n, F) and whether each is there (n,)."""
+        return self.placed(self._standardised(vectors.float(), present), present)
+
+    def placed(self, vectors: Tensor, present: Tensor) -> Tensor:
+        return torch.where(present[:, None], self.project(vectors), self.missing)  # (n, H)
+
+
+class ItemRows(nn.Module):
+    """`rows(ids)` -> (n, D) raw item vectors; row 0 is zero and never a candidate."""
+
+    def __init__(
+        self,
+        num_items: int,
+        width: int,
+        *,
+        parts: tuple[str, ...] = (ID,),
+        features: Features | None = None,
+        train_items: Mask | None = None,
+        join: Literal["sum", "concat"] = "sum",
+    ) -> None:
+        super().__init__()
+        check_parts(parts, features)
+        self.num_items, self.width, self.parts, self.join = num_items, width, parts, join
+        self.ids = nn.Embedding(num_items, width, padding_idx=PAD) if ID in parts else None
+        if self.ids is not None:
+            nn.init.normal_(self.ids.weight, std=ID_SCALE)
+            with torch.no_grad():
+                self.ids.weight[PAD] = 0
+        content = {
+            name: ContentPart(name, features, width, train_items=train_items)
+            for name in parts
+            if name != ID and features is not None
+        }
+        for name, part in content.items():
+            if len(part.vectors) != num_items:
+                raise InputError(f"the {name} features have {len(part.vectors)} rows, the item table has {num_items}")
+        self.content = nn.ModuleDict(content)
+
+    @property
+    def out_width(self) -> int:
+        """D"""
+        return self.width * (len(self.parts) if self.join == "concat" else 1)
+
+    def forward(self, ids: Tensor | None = None) -> Tensor:
+        """Rows of `ids` (n,), or of the whole table."""
+        pieces = []
+        for name in self.parts:
+            if name == ID:
+                assert self.ids is not None
+                pieces.append(self.ids.weight if ids is None else self.ids(ids))
+            else:
+                pieces.append(self.content[name](ids))
+        rows = self._joined(pieces)
+        real = (torch.arange(self.num_items, device=rows.device) if ids is None else ids) != PAD
+        return rows if self.parts == (ID,) else rows * real[:, None]  # (n, D)
+
+    def all(self) -> Tensor:
+        """(V, D)"""
+        rows: Tensor = self()
+        return rows
+
+    def new(self, features: Features) -> Tensor:
+        """Rows (n, D) of items the model has never seen, from their raw features; their id part is the mean item's."""
+        some = next(iter(features.vectors.values()), None)
+        count = 0 if some is None else len(some)
+        device = next(self.parameters()).device
+        pieces = []
+        for name in self.parts:
+            if name == ID:
+                assert self.ids is not None
+                pieces.append(self.ids.weight[1:].mean(0).expand(count, -1))
+            else:
+                part = self.content[name]
+                assert isinstance(part, ContentPart)
+                vectors = torch.from_numpy(np.asarray(features.vectors[name], np.float32)).to(device)
+                present = torch.from_numpy(np.asarray(features.present[name], bool)).to(device)
+                pieces.append(part.of(vectors, present))
+        return self._joined(pieces)
+
+    def _joined(self, pieces: list[Tensor]) -> Tensor:
+        return torch.cat(pieces, -1) if self.join == "concat" else torch.stack(pieces).sum(0)
+
+
+def check_parts(parts: tuple[str, ...], features: Features | None) -> None:
+    """Raises InputError where `parts` is empty, names something unknown, or lacks its features."""
+    known = (ID, *FEATURES)
+    if not parts or len(set(parts)) < len(parts) or not set(parts) <= set(known):
+        raise InputError(f"items = {list(parts)} does not fit: name each of {list(known)} at most once, at least one")
+    if needed := tuple(p for p in parts if p != ID):
+        (features or Features()).only(needed)

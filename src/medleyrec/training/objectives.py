@@ -1,0 +1,58 @@
+"""Losses as pure functions.
+
+Letters:  T targets   D width   V classes
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.nn import LinearCrossEntropyOptions
+
+LOGITS_BYTES = 256 << 20  # ceiling of one chunk of logits
+CHUNKS = (64, 128, 256, 512)
+CALIBRATION_SECONDS = 1.0
+
+
+def catalogue_softmax(states: Tensor, rows: Tensor, targets: Tensor, *, chunk: int) -> Tensor:
+    """Summed cross entropy of `targets` (T,) under softmax(states (T, D) . rows (V, D)), a scalar.
+
+    The logits exist `chunk` targets at a time and their gradients are formed on the way: memory does not grow with T.
+    """
+    return F.linear_cross_entropy(
+        states, rows, targets, reduction="sum", options=LinearCrossEntropyOptions(batch_chunk_size=chunk)
+    )
+
+
+def calibrate_chunk(*, targets: int, width: int, classes: int, device: torch.device | str) -> int:
+    """The fastest of a few chunk sizes for this step on this machine, found within about a second."""
+    fitting = [c for c in CHUNKS if c * classes * 4 <= LOGITS_BYTES] or [max(1, LOGITS_BYTES // (4 * classes))]
+    if len(fitting) == 1:
+        return fitting[0]
+    generator = torch.Generator(device).manual_seed(0)
+    targets = min(targets, max(fitting))
+    states = torch.randn(targets, width, generator=generator, device=device, requires_grad=True)
+    rows = torch.randn(classes, width, generator=generator, device=device, requires_grad=True)
+    labels = torch.randint(classes, (targets,), generator=generator, device=device)
+
+    def step(chunk: int) -> float:
+        return _seconds(lambda: torch.autograd.backward(catalogue_softmax(states, rows, labels, chunk=chunk)), device)
+
+    deadline = time.perf_counter() + CALIBRATION_SECONDS
+    step(fitting[0])
+    best = {c: step(c) for c in fitting}
+    while time.perf_counter() < deadline:
+        best = {c: min(seconds, step(c)) for c, seconds in best.items()}
+    return min(best, key=lambda c: best[c])
+
+
+def _seconds(work: Callable[[], None], device: torch.device | str) -> float:
+    start = time.perf_counter()
+    work()
+    if torch.device(device).type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - start
