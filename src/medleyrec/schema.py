@@ -159,4 +159,5 @@ class Batch:
 
     def to(self, where: device | str) -> Batch:
         names = ("items", "times", "lengths", "targets", "users")
-        return Batch(*(getattr(self, name).to(where, non_blocking=True) for name in names), self.num_targets)
+        moved = {name: getattr(self, name).to(where, non_blocking=True) for name in names}
+        return Batch(**moved, num_targets=self.num_targets)

@@ -1,0 +1,151 @@
+"""Bytes of a picture -> a small square of RGB, whatever the bytes are.
+
+Letters:  S side of the square, pixels
+
+Pillow decodes. Only harmless raster formats are tried, sizes are checked before pixels are allocated, and JPEG is
+decoded at a fraction of its size where that is enough.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cache
+from io import BytesIO
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+Picture = NDArray[np.uint8]
+R = TypeVar("R")
+
+EMPTY, UNKNOWN = "empty picture", "not a picture of a known format"
+FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF")
+JPEG_START = b"\xff\xd8\xff"
+JPEG_SCALE = 8
+"""JPEG can be decoded at an eighth of its side; so many times more pixels are allowed where that is possible."""
+ORIENTATION = 0x0112
+
+
+class UnreadableError(Exception):
+    """This picture cannot be used; the message is the reason, the same for all pictures that fail alike."""
+
+
+def read_picture(content: bytes, side: int, max_pixels: int) -> Picture:
+    """(S, S, 3) uint8, upright, on white. Raises UnreadableError and nothing else."""
+    if not content:
+        raise UnreadableError(EMPTY)
+    image = _opened(content, max_pixels)
+    try:
+        _check_size(image, max_pixels)
+        image.draft(None, (2 * side, 2 * side))  # JPEG only: at least this size, never larger than needed
+        return np.asarray(_upright(image, _on_white(_eight_bits(image), side)))
+    except UnreadableError:
+        raise
+    except Exception as error:  # Pillow's decoders raise many kinds, struct.error and MemoryError among them
+        cut = "truncated" in str(error).lower()
+        raise UnreadableError(f"{'truncated' if cut else 'broken'} {image.format}") from None
+
+
+def read_all(contents: Sequence[bytes], work: Callable[[bytes], R]) -> list[R]:
+    """`work` on each content, in threads (Pillow works outside the interpreter's lock), with warnings kept silent."""
+    with silent(), ThreadPoolExecutor(_cores()) as pool:
+        return list(pool.map(work, contents))
+
+
+@contextmanager
+def silent() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _cores() -> int:
+    affinity = getattr(os, "sched_getaffinity", None)
+    return min(8, len(affinity(0)) if affinity else os.cpu_count() or 1)
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    from PIL import Image
+
+    Image.init()
+    logging.getLogger("PIL").addHandler(logging.NullHandler())  # else what it logs goes to the terminal
+    return tuple(f for f in FORMATS if f in Image.OPEN)
+
+
+def _opened(content: bytes, max_pixels: int) -> Any:
+    from PIL import Image
+    from PIL.JpegImagePlugin import JpegImageFile
+
+    try:
+        if content.startswith(JPEG_START):  # directly: Image.open refuses large pictures before they can be scaled
+            return JpegImageFile(BytesIO(content))
+        return Image.open(BytesIO(content), formats=_formats())
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise UnreadableError(_too_many(max_pixels)) from None
+    except Exception:
+        cut = content.startswith(JPEG_START) and len(content) < 1024
+        raise UnreadableError("truncated JPEG" if cut else UNKNOWN) from None
+
+
+def _check_size(image: Any, max_pixels: int) -> None:
+    width, height = image.size
+    scalable = image.format == "JPEG" and not image.info.get("progressive")
+    limit = max_pixels * (JPEG_SCALE if scalable else 1)
+    if width * height > limit:
+        raise UnreadableError(_too_many(limit))
+
+
+def _too_many(limit: int) -> str:
+    return f"too many pixels (limit {limit})"
+
+
+def _eight_bits(image: Any) -> Any:
+    """Grey pictures of 16 or 32 bits become 8 bits; others pass."""
+    from PIL import Image
+
+    if not (image.mode in ("I", "F") or image.mode.startswith("I;16")):
+        return image
+    values = np.nan_to_num(np.asarray(image, dtype=np.float64))
+    top = float(values.max(initial=0))
+    known = (65535.0,) if image.mode.startswith("I;16") else (1.0, 255.0, 65535.0)
+    full = next((f for f in known if top <= f), top)  # "I" and "F" do not say what white is
+    return Image.fromarray(np.clip(values * (255 / full), 0, 255).astype(np.uint8))
+
+
+def _on_white(image: Any, side: int) -> Any:
+    """Resized to a square; transparent parts become white."""
+    from PIL import Image
+
+    image = image.convert("RGBA" if image.has_transparency_data else "RGB")
+    image = image.resize((side, side), Image.Resampling.BILINEAR, reducing_gap=2.0)
+    if image.mode == "RGB":
+        return image
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+
+
+def _upright(original: Any, square: Any) -> Any:
+    """Turned as the camera's tag says; on a square that can follow the resizing."""
+    from PIL import Image
+
+    turn = Image.Transpose
+    turns = {
+        2: turn.FLIP_LEFT_RIGHT,
+        3: turn.ROTATE_180,
+        4: turn.FLIP_TOP_BOTTOM,
+        5: turn.TRANSPOSE,
+        6: turn.ROTATE_270,
+        7: turn.TRANSVERSE,
+        8: turn.ROTATE_90,
+    }
+    try:
+        tag = original.getexif().get(ORIENTATION)
+    except Exception:  # a damaged tag block: the pixels are still good
+        return square
+    return square.transpose(turns[tag]) if tag in turns else square

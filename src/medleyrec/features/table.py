@@ -1,0 +1,228 @@
+"""Feature tables: one vector per item of a dataset, gathered from the store, memory-mapped.
+
+Letters:  V items, row 0 being padding   D width
+
+    <table>/vectors.npy    float16 (V, D), rows of norm 1; zero at row 0 and where the content is missing
+            present.npy    bool (V,)
+            manifest.json  encoder, revision, content hash, what is missing and why; no clock, no absolute path
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medleyrec.features.base import Encoder, Progress
+from medleyrec.features.index import KEY_BYTES, Keys
+from medleyrec.features.store import Space, VectorStore
+from medleyrec.schema import PICTURE, TEXT, Features, InputError, Int64s, Mask
+from medleyrec.storage import atomic_folder, hash_bytes, open_array, read_json, save_array, write_json
+
+FORMAT_VERSION = 1
+ABSENT = {TEXT: "no text", PICTURE: "no picture"}
+BATCH, GATHER = 1024, 65_536
+EXAMPLES = 5
+VECTORS_FILE, PRESENT_FILE, MANIFEST_FILE = "vectors.npy", "present.npy", "manifest.json"
+
+Contents = Sequence[bytes | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureReport:
+    """What `encode_items` did. Items are counted without padding; equal contents are encoded once."""
+
+    encoder: str
+    revision: str
+    width: int
+    total: int
+    reused: int
+    """Items whose vector was in the store already (or whose absence needs no encoder)."""
+    encoded: int
+    """Items whose vector is new in the store."""
+    missing: dict[str, int] = field(default_factory=dict)
+    """Reason -> number of items."""
+    examples: dict[str, list[int]] = field(default_factory=dict)
+    """Reason -> the first few rows, 1..V-1."""
+    unchanged: bool = False
+    """The table was there already, made from the same contents by the same encoder; nothing was done."""
+
+    def __str__(self) -> str:
+        if self.unchanged:
+            done = f"{self.total} items unchanged, nothing to do"
+        else:
+            done = f"{self.total} items: {self.encoded} encoded, {self.reused} reused"
+        told = "; ".join(
+            f"{count} missing: {reason} (rows {', '.join(map(str, self.examples.get(reason, [])))}{_dots(count)})"
+            for reason, count in self.missing.items()
+        )
+        return f"{self.encoder}, width {self.width}: {done}" + (f"; {told}" if told else "")
+
+
+def _dots(count: int) -> str:
+    return ", ..." if count > EXAMPLES else ""
+
+
+def encode_items(
+    contents: Contents,
+    encoder: Encoder,
+    store: VectorStore,
+    out: Path,
+    *,
+    batch: int = BATCH,
+    progress: Progress | None = None,
+) -> FeatureReport:
+    """Write the feature table `out` of the items 1..V-1; `contents[i]` belongs to row i + 1, None where there is none.
+
+    Contents are read one batch at a time. Vectors are committed to the store batch by batch, so that a killed run goes
+    on where it was; the table itself appears whole. `progress(done, total)` counts items.
+    """
+    keys, given = hash_contents(contents)
+    identity = {
+        "encoder": encoder.name,
+        "revision": encoder.revision,
+        "width": encoder.width,
+        "count": len(contents),
+        "content": hash_bytes(keys.tobytes(), given.tobytes()),
+        "format_version": FORMAT_VERSION,
+    }
+    told: dict[str, Any] = {
+        "encoder": encoder.name,
+        "revision": encoder.revision,
+        "width": encoder.width,
+        "total": len(contents),
+    }
+    finished = _finished(out, identity)
+    if finished:
+        missing, examples = finished["missing"], finished["examples"]
+        return FeatureReport(
+            **told, reused=len(contents), encoded=0, missing=missing, examples=examples, unchanged=True
+        )
+    space = store.space(encoder)
+    encoded = _fill(space, contents, keys, given, encoder, batch, progress)
+    missing, examples = _write_table(out, space, keys, given, identity, ABSENT[encoder.modality])
+    return FeatureReport(**told, reused=len(contents) - encoded, encoded=encoded, missing=missing, examples=examples)
+
+
+def hash_contents(contents: Contents) -> tuple[Keys, Mask]:
+    """(V - 1, 16) content hashes, zero where there is no content, and (V - 1,) where there is one."""
+    keys = np.zeros((len(contents), KEY_BYTES), np.uint8)
+    given = np.zeros(len(contents), np.bool_)
+    for i in range(len(contents)):
+        content = contents[i]
+        if content is not None:
+            keys[i], given[i] = key_of(content), True
+    return keys, given
+
+
+def key_of(content: bytes) -> NDArray[np.uint8]:
+    return np.frombuffer(bytes.fromhex(hash_bytes(content)), np.uint8)
+
+
+def open_table(folder: Path) -> tuple[NDArray[np.float16], Mask]:
+    """The vectors (V, D), memory-mapped, and which of them are present (V,)."""
+    manifest = read_json(folder / MANIFEST_FILE)
+    if not isinstance(manifest, dict) or manifest.get("format_version") != FORMAT_VERSION:
+        raise InputError(f"{folder} was written by another version; delete it and run `medley encode` again")
+    vectors, present = open_array(folder / VECTORS_FILE), np.array(open_array(folder / PRESENT_FILE))
+    shape = (manifest["count"] + 1, manifest["width"])
+    if vectors.shape != shape or vectors.dtype != np.float16 or present.shape != shape[:1]:
+        raise InputError(f"{folder} is damaged: {vectors.shape} vectors instead of {shape}; run `medley encode` again")
+    return vectors, present
+
+
+def open_features(folder: Path, names: Sequence[str]) -> Features:
+    """The named tables under one folder; raises InputError where one is not encoded or they disagree in height."""
+    lacking = [n for n in names if not (folder / n / MANIFEST_FILE).exists()]
+    if lacking:
+        raise InputError(f"features {lacking} are not encoded in {folder}; run `medley encode` first")
+    tables = {name: open_table(folder / name) for name in names}
+    heights = {name: len(present) for name, (_, present) in tables.items()}
+    if len(set(heights.values())) > 1:
+        raise InputError(f"the tables in {folder} differ in height ({heights}); run `medley encode` again")
+    return Features(vectors={n: t[0] for n, t in tables.items()}, present={n: t[1] for n, t in tables.items()})
+
+
+def _finished(out: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
+    """The manifest of a table that is there already and whole."""
+    try:
+        manifest = read_json(out / MANIFEST_FILE)
+        open_table(out)
+    except (InputError, KeyError):
+        return None
+    return manifest if {k: manifest.get(k) for k in identity} == identity else None
+
+
+def _fill(
+    space: Space,
+    contents: Contents,
+    keys: Keys,
+    given: Mask,
+    encoder: Encoder,
+    batch: int,
+    progress: Progress | None,
+) -> int:
+    """Encode what the store lacks; the number of items that had to wait for it."""
+    lacking = np.flatnonzero(given & (space.lookup(keys) < 0))
+    if not len(lacking):
+        return 0
+    first = np.sort(lacking[np.unique(keys[lacking], axis=0, return_index=True)[1]])
+    done, total = len(contents) - len(first), len(contents)
+    with space.writing():
+        for rows in _batches(first, batch):
+            read = [_unchanged(contents, int(i), keys) for i in rows]
+            found = encoder.encode(read)
+            space.append(keys[rows], found.vectors, found.reasons)
+            done += len(rows)
+            if progress:
+                progress(done, total)
+    return len(lacking)
+
+
+def _batches(rows: Int64s, size: int) -> Iterator[Int64s]:
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]
+
+
+def _unchanged(contents: Contents, i: int, keys: Keys) -> bytes:
+    content = contents[i]
+    if content is None or (key_of(content) != keys[i]).any():
+        raise InputError(f"the content of item row {i + 1} changed while it was being encoded; encode again")
+    return content
+
+
+def _write_table(
+    out: Path, space: Space, keys: Keys, given: Mask, identity: dict[str, Any], absent: str
+) -> tuple[dict[str, int], dict[str, list[int]]]:
+    rows = np.where(given, space.lookup(keys), -1)  # (V - 1,)
+    present = np.zeros(len(rows) + 1, np.bool_)
+    present[1:][given] = space.present(rows[given])
+    missing, examples = _missing(space, rows, present, absent)
+    with atomic_folder(out) as partial:
+        shape = (len(rows) + 1, space.width)
+        vectors = np.lib.format.open_memmap(partial / VECTORS_FILE, mode="w+", dtype=np.float16, shape=shape)
+        stored = np.flatnonzero(rows >= 0)
+        for some in _batches(stored, GATHER):
+            vectors[some + 1] = space.gather(rows[some])
+        vectors.flush()
+        save_array(partial / PRESENT_FILE, present)
+        write_json(partial / MANIFEST_FILE, {**identity, "missing": missing, "examples": examples})
+    return missing, examples
+
+
+def _missing(space: Space, rows: Int64s, present: Mask, absent: str) -> tuple[dict[str, int], dict[str, list[int]]]:
+    counts: dict[str, int] = {}
+    examples: dict[str, list[int]] = {}
+    lacking = np.flatnonzero(~present[1:])
+    stored = rows[lacking] >= 0
+    why = np.full(len(lacking), absent, object)
+    why[stored] = space.reasons(rows[lacking[stored]])
+    for i, reason in zip(lacking.tolist(), why.tolist(), strict=True):
+        counts[reason] = counts.get(reason, 0) + 1
+        if counts[reason] <= EXAMPLES:
+            examples.setdefault(reason, []).append(i + 1)
+    return dict(sorted(counts.items())), dict(sorted(examples.items()))

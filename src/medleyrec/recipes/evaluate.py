@@ -1,0 +1,327 @@
+"""Runs and baselines of a project, judged on the same test events: a table, slices, paired tests, a report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from medleyrec import storage
+from medleyrec.dataset.dataset import Dataset
+from medleyrec.dataset.split import Split, open_split
+from medleyrec.evaluation.comparisons import compare_all
+from medleyrec.evaluation.metrics import Values, event_values, mean_over_seeds, metric_names
+from medleyrec.evaluation.ranking import seen_items, top_items
+from medleyrec.evaluation.reach import reach
+from medleyrec.evaluation.report import (
+    Curve,
+    CurvePoint,
+    ExampleUser,
+    ItemCard,
+    ModelRow,
+    Report,
+    SliceRow,
+    standard_notes,
+)
+from medleyrec.evaluation.slices import of_events
+from medleyrec.evaluation.statistics import intervals, slice_intervals
+from medleyrec.models import baseline
+from medleyrec.models.base import Ranker
+from medleyrec.recipes.experiment import Experiment
+from medleyrec.recipes.listener import Listener
+from medleyrec.recipes.prepare import TRUTH, open_dataset
+from medleyrec.recipes.ranking import batches_of, candidates_of, ranks_of
+from medleyrec.recipes.run import Run, runs_of
+from medleyrec.schema import ID, TEST, EvalEvents, InputError
+from medleyrec.training.loop import LOG
+
+HEADLINE = "ndcg@10"
+ORACLE = "NDCG@10"
+SHOWN = 8  # items of a history, and recommendations, of an example
+HISTORY = 50  # events that a baseline may look at
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Contestant:
+    """One line of the table: a baseline, or the seeds of one model."""
+
+    name: str
+    rankers: tuple[Ranker, ...]
+    max_length: int
+    runs: tuple[Run, ...] = ()
+
+
+def run_evaluate(
+    experiment: Experiment, listener: Listener, *, runs: Sequence[Run] = (), out: Path | None = None, command: str = ""
+) -> Report:
+    """Evaluate `runs` (by default all finished runs of the project) beside the baselines on the test events.
+
+    Writes report.json, report.md and report.html into `out` (by default the project folder).
+    """
+    dataset = open_dataset(experiment.project)
+    split = open_split(dataset, experiment.evaluate.split)
+    runs = list(runs) or [r for r in runs_of(experiment.project) if r.record["dataset"] == dataset.manifest["identity"]]
+    for run in runs:
+        if run.record["refit"]:
+            raise InputError(f"{run.folder} was trained on test events too; evaluate the run without --refit")
+        if not run.result:
+            raise InputError(f"{run.folder} is unfinished; run the same `medley train` again to finish it")
+    events = split.eval_events(TEST)
+    if not len(events):
+        raise InputError(f"{dataset.folder} has no test event (no user has three events); loosen the filters")
+    contestants = [*_baselines(experiment, split), *_models(runs)]
+    names = metric_names(experiment.evaluate.cutoffs)
+    values = {c.name: _values(c, experiment, split, events, names, listener) for c in contestants}
+    report = _report(experiment, split, events, contestants, values, command)
+    report.write(out or experiment.project)
+    return report
+
+
+def _baselines(experiment: Experiment, split: Split) -> list[Contestant]:
+    log, data = split.training_log(), split.dataset
+    taken = np.asarray(data.items[log.events]), np.asarray(data.times[log.events]), log.users
+    return [
+        Contestant(name, (baseline(name).fit(*taken, num_items=data.num_items),), HISTORY)
+        for name in experiment.evaluate.baselines
+    ]
+
+
+def _models(runs: Sequence[Run]) -> list[Contestant]:
+    """Runs that differ in their seed alone share a line; runs of one name but other settings are told apart."""
+    found = []
+    ordered = sorted(runs, key=lambda r: (len(r.record["items"]), r.record["label"], r.record["family"]))
+    families = [list(group) for _, group in groupby(ordered, key=lambda r: r.record["family"])]
+    labels = [family[0].record["label"] for family in families]
+    for family, label in zip(families, labels, strict=True):
+        name = label if labels.count(label) == 1 else f"{label} {family[0].record['family'][:6]}"
+        lengths = {run.model.max_length for run in family}
+        found.append(Contestant(name, tuple(run.ranker for run in family), max(lengths), tuple(family)))
+    return found
+
+
+def _values(
+    contestant: Contestant,
+    experiment: Experiment,
+    split: Split,
+    events: EvalEvents,
+    names: tuple[str, ...],
+    listener: Listener,
+) -> Values:
+    """Mean over seeds of each event's metrics."""
+    done = 0
+    total = len(events) * len(contestant.rankers)
+
+    def progress(count: int) -> None:
+        nonlocal done
+        done += count
+        listener.step(f"rank {contestant.name}", done, total)
+
+    return mean_over_seeds(
+        [
+            event_values(
+                ranks_of(
+                    ranker,
+                    split,
+                    events,
+                    max_length=contestant.max_length,
+                    mask_seen=experiment.evaluate.mask_seen,
+                    progress=progress,
+                ),
+                names,
+            )
+            for ranker in contestant.rankers
+        ]
+    )
+
+
+def _report(
+    experiment: Experiment,
+    split: Split,
+    events: EvalEvents,
+    contestants: Sequence[Contestant],
+    values: dict[str, Values],
+    command: str,
+) -> Report:
+    data = split.dataset
+    headline = HEADLINE if 10 in experiment.evaluate.cutoffs else f"ndcg@{experiment.evaluate.cutoffs[0]}"
+    oracle = _oracle(experiment.project)
+    models = [c for c in contestants if c.runs]
+    plain = next((c.name for c in models if c.runs[0].record["items"] == [ID]), None)
+    references = [n for n in ("popularity", "transitions", plain) if n in values]
+    pairs = [(c.name, r) for c in models for r in references if r is not None and r != c.name]
+    candidates = candidates_of(data)
+    return Report(
+        title=f"Medley on {experiment.project.resolve().name}",
+        split=split.name,
+        candidates="log",
+        events=len(events),
+        users=len(np.unique(events.users)),
+        models=tuple(_row(c, split, events, values[c.name], oracle) for c in contestants),
+        facts=_facts(data, split, oracle),
+        headline=headline,
+        plain=plain,
+        slices=_slices(events, split, values, headline),
+        comparisons=compare_all(values, events.users, pairs, [headline]) if pairs else (),
+        curves=tuple(_curve(c.runs[0], c.name) for c in models),
+        examples=_examples(experiment, split, events, contestants, values, headline),
+        notes=(
+            *standard_notes(
+                candidates="log",
+                num_candidates=len(candidates),
+                split=split.name,
+                max_length=max(c.max_length for c in contestants),
+                seen_masked=experiment.evaluate.mask_seen,
+            ),
+            *_caveats(data),
+        ),
+        command=command or f"medley evaluate {experiment.project}",
+    )
+
+
+def _row(
+    c: Contestant,
+    split: Split,
+    events: EvalEvents,
+    values: Values,
+    oracle: dict[str, float] | None,
+) -> ModelRow:
+    data = split.dataset
+    metrics = intervals(values, events.users)
+    candidates = candidates_of(data)
+    shown, _ = top_items(c.rankers[0], batches_of(data, events, max_length=c.max_length), candidates, 10)
+    reached = reach(shown, candidates.numpy(), np.asarray(split.train_counts))
+    share = metrics[HEADLINE].value / oracle[ORACLE] if oracle and HEADLINE in metrics else None
+    return ModelRow(
+        name=c.name,
+        kind="model" if c.runs else "baseline",
+        metrics=metrics,
+        oracle_share=share,
+        coverage=reached.coverage,
+        mean_popularity=reached.mean_popularity,
+        popularity_percentile=reached.popularity_percentile,
+        parameters=c.runs[0].record["parameters"] if c.runs else None,
+        training_seconds=_mean([r.result["training_seconds"] for r in c.runs]),
+        targets_per_second=_mean([r.result["targets_per_second"] for r in c.runs]),
+        seeds=tuple(r.record["seed"] for r in c.runs),
+    )
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return float(np.mean(values)) if values else None
+
+
+def _oracle(project: Path) -> dict[str, float] | None:
+    """What the generator of a planted dataset could reach at best, on its test events."""
+    path = project / TRUTH
+    return dict(storage.read_json(path)["oracle"][TEST]) if path.exists() else None
+
+
+def _facts(data: Dataset, split: Split, oracle: dict[str, float] | None) -> dict[str, str | int | float]:
+    counts, facts, content = data.manifest["counts"], data.manifest["facts"], data.manifest["coverage"]
+    told: dict[str, str | int | float] = {
+        "users": counts["users"],
+        "items": counts["items_in_log"],
+        "events": counts["events"],
+        "training events": split.manifest["counts"]["train"],
+        "mean events per user": round(facts["mean_events_per_user"], 1),
+        "repeated events": f"{facts['repeat_rate']:.1%}",
+        "consecutive events with equal times": f"{facts['tied_consecutive_events']:.1%}",
+        "users whose last two events tie": f"{facts['users_with_last_two_tied']:.1%}",
+        "items with a title": f"{content['title']:.1%}",
+        "items with a picture": f"{content['image']:.1%}",
+        "items with categories": f"{content['categories']:.1%}",
+    }
+    if oracle:
+        told["NDCG@10 of the oracle"] = round(oracle[ORACLE], 4)
+    return told
+
+
+def _caveats(data: Dataset) -> tuple[str, ...]:
+    facts = data.manifest["facts"]
+    if facts["users_with_last_two_tied"] < 0.05:
+        return ()
+    return (
+        f"For {facts['users_with_last_two_tied']:.1%} of users the last two events have equal times: which of them is "
+        "the test event is the input's order, and part of what is measured is chance.",
+    )
+
+
+def _slices(events: EvalEvents, split: Split, values: dict[str, Values], headline: str) -> tuple[SliceRow, ...]:
+    masks = of_events(events, np.asarray(split.train_counts))
+    chosen = {m: Values((headline,), v[headline][:, None]) for m, v in values.items()}
+    found = {m: slice_intervals(v, events.users, masks) for m, v in chosen.items()}
+    return tuple(
+        SliceRow(name=name, events=int(mask.sum()), models={m: found[m][name] for m in found})
+        for name, mask in masks.items()
+    )
+
+
+def _curve(run: Run, name: str) -> Curve:
+    metric = run.record["train"]["metric"]
+    points = tuple(
+        CurvePoint(epoch=e["epoch"], loss=e["loss"], validation=e.get("validation", {}).get(metric))
+        for e in _lines(run.folder / LOG)
+    )
+    return Curve(model=name, metric=metric, points=points)
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def _examples(
+    experiment: Experiment,
+    split: Split,
+    events: EvalEvents,
+    contestants: Sequence[Contestant],
+    values: dict[str, Values],
+    headline: str,
+) -> tuple[ExampleUser, ...]:
+    """A few users, drawn at random, with what the best model shows them."""
+    if not experiment.evaluate.examples:
+        return ()
+    best = max(contestants, key=lambda c: (bool(c.runs), float(values[c.name][headline].mean())))
+    rng = np.random.default_rng(0)
+    rows = np.sort(rng.permutation(len(events))[: experiment.evaluate.examples])
+    some = events.take(rows)
+    data = split.dataset
+    seen = seen_items(data.items, some) if data.manifest["facts"]["repeat_rate"] < 0.05 else None
+    items, _ = top_items(
+        best.rankers[0], batches_of(data, some, max_length=best.max_length), candidates_of(data), SHOWN, seen=seen
+    )
+    ranks = ranks_of(best.rankers[0], split, some, max_length=best.max_length).rank
+    cards = _Cards(data)
+    return tuple(
+        ExampleUser(
+            user=data.user_ids[int(some.users[n])],
+            model=best.name,
+            history=tuple(cards(int(r)) for r in _last(data, some, n)),
+            recommended=tuple(cards(int(r), target=int(some.targets[n])) for r in items[n] if r),
+            target=cards(int(some.targets[n])),
+            rank=float(ranks[n]),
+        )
+        for n in range(len(some))
+    )
+
+
+def _last(data: Dataset, events: EvalEvents, n: int) -> list[int]:
+    start, end = int(events.history_starts[n]), int(events.history_ends[n])
+    rows: list[int] = data.items[max(start, end - SHOWN) : end].tolist()
+    return rows
+
+
+class _Cards:
+    """Items as a reader sees them."""
+
+    def __init__(self, data: Dataset) -> None:
+        self.data = data
+        self.titles = data.catalogue.column("title")
+
+    def __call__(self, row: int, *, target: int | None = None) -> ItemCard:
+        title = self.titles[row - 1].as_py() or self.data.item_ids[row]
+        return ItemCard(title=title, picture=self.data.picture(row), is_target=row == target)

@@ -1,0 +1,119 @@
+"""One experiment: what a TOML file says, or flags, or the record of an earlier run; each command reads its sections."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from medleyrec import storage
+from medleyrec.config import Config, parse, read_toml, with_overrides
+from medleyrec.dataset.prepare import PrepareConfig
+from medleyrec.features import DEFAULT_ENCODERS
+from medleyrec.features.text import TextFields
+from medleyrec.schema import LEAVE_ONE_OUT, PICTURE, TEXT, InputError
+from medleyrec.sources import SOURCES
+from medleyrec.training.config import TrainConfig
+
+RUN_RECORD = "run.json"
+_PATHS = ("interactions", "items", "images")
+
+
+class EncodeConfig(Config):
+    """Which encoder turns which content into vectors; "none" leaves the content out."""
+
+    text: str = DEFAULT_ENCODERS[TEXT]
+    image: str = DEFAULT_ENCODERS[PICTURE]
+    text_fields: TextFields = TextFields()
+
+
+class ModelConfig(Config):
+    """A registered model and the settings of it that differ from its defaults."""
+
+    name: str = "sasrec"
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+
+class EvaluateConfig(Config):
+    split: str = LEAVE_ONE_OUT
+    cutoffs: tuple[int, ...] = (5, 10, 20)
+    baselines: tuple[str, ...] = ("popularity", "recent-popularity", "transitions")
+    mask_seen: bool = Field(default=False, description="leave out of the ranking what the user had before")
+    examples: int = Field(default=4, ge=0, description="users shown in the report")
+
+
+class Experiment(Config):
+    """Sections of a `medley.toml`. `source.kind` names an entry of the registry of sources."""
+
+    project: Path
+    source: dict[str, Any] = Field(default_factory=dict)
+    prepare: PrepareConfig = PrepareConfig()
+    encode: EncodeConfig = EncodeConfig()
+    model: ModelConfig = ModelConfig()
+    train: TrainConfig = TrainConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+
+    def source_config(self) -> tuple[str, Any]:
+        """(kind, checked settings of that source); raises InputError where the section is missing or unknown."""
+        section = dict(self.source)
+        kind = str(section.pop("kind", "tables"))
+        if kind not in SOURCES:
+            raise InputError(f"source.kind = {kind!r} is unknown; there are: {', '.join(sorted(SOURCES))}")
+        module, _, name = SOURCES[kind].partition(":")
+        config_class = getattr(import_module(module), f"{name.capitalize()}Config")
+        if kind == "tables" and "interactions" not in section:
+            raise InputError(
+                "no log was named; give --interactions log.csv, or a section [source] with interactions = "
+                '"log.csv" in the TOML'
+            )
+        return kind, parse(config_class, section, where="source")
+
+
+def load_experiment(
+    target: Path, *, overrides: Sequence[str] = (), flags: Mapping[str, Any] | None = None
+) -> Experiment:
+    """From a TOML file, a run folder, or a project folder (with its medley.toml, where it has one).
+
+    `flags` (nested) come on top of the file, `overrides` ("a.b=c") on top of both. Paths in a TOML are relative to it.
+    """
+    values = _base(target)
+    values = _merged(values, flags or {})
+    return parse(Experiment, with_overrides(values, overrides), where=str(target))
+
+
+def _base(target: Path) -> dict[str, Any]:
+    if target.suffix == ".toml":
+        return _from_toml(target)
+    if (target / RUN_RECORD).exists():
+        record = storage.read_json(target / RUN_RECORD)
+        return {**record["experiment"], "project": str(target.parent.parent)}
+    if (target / "medley.toml").exists():
+        return _from_toml(target / "medley.toml") | {"project": str(target)}
+    if target.is_file():
+        raise InputError(f"{target} is neither a project folder, a run folder nor a .toml file")
+    return {"project": str(target)}
+
+
+def _from_toml(path: Path) -> dict[str, Any]:
+    values = read_toml(path)
+    home = path.parent
+    values["project"] = str(home / values.get("project", path.stem if path.stem != "medley" else "."))
+    source = values.get("source")
+    if isinstance(source, dict):
+        for key in _PATHS:
+            if isinstance(source.get(key), str):
+                source[key] = str(home / source[key])
+            elif isinstance(source.get(key), list):
+                source[key] = [str(home / str(p)) for p in source[key]]
+    return values
+
+
+def _merged(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in top.items():
+        old = merged.get(key)
+        merged[key] = _merged(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return merged

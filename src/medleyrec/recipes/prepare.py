@@ -1,0 +1,88 @@
+"""A source becomes the dataset of a project."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from medleyrec import storage
+from medleyrec.dataset.dataset import Dataset
+from medleyrec.dataset.prepare import prepare
+from medleyrec.dataset.split import leave_one_out
+from medleyrec.dataset.sql import connect
+from medleyrec.models import load
+from medleyrec.recipes.experiment import Experiment
+from medleyrec.recipes.listener import Listener
+from medleyrec.schema import InputError
+from medleyrec.sources import SOURCES
+
+TRUTH = "truth.json"
+
+
+def dataset_folder(project: Path) -> Path:
+    return project / "dataset"
+
+
+def open_dataset(project: Path) -> Dataset:
+    """Raises InputError where the project has none yet."""
+    if not project.is_dir():
+        raise InputError(
+            f"{project} is not a folder; `medley prepare --interactions log.csv --project {project}` makes it"
+        )
+    return Dataset.open(dataset_folder(project))
+
+
+def run_prepare(
+    experiment: Experiment, listener: Listener, *, memory_limit: str | None = None, threads: int | None = None
+) -> Dataset:
+    """Read the source, write ``<project>/dataset`` with its leave-one-out split; finished work is found and said."""
+    kind, settings = experiment.source_config()
+    project = experiment.project
+    project.mkdir(parents=True, exist_ok=True)
+    spill = project / ".spill"
+    connection = connect(spill=spill, memory_limit=memory_limit, threads=threads)
+    try:
+        tables = load(SOURCES[kind])(connection, settings)
+        for note in tables.notes:
+            listener.say(note)
+        dataset, done = prepare(tables, dataset_folder(project), experiment.prepare)
+    finally:
+        connection.close()
+        if spill.exists():
+            for left in spill.iterdir():
+                left.unlink()
+            spill.rmdir()
+    leave_one_out(dataset)
+    _write_truth(kind, settings, project)
+    for sentence in told(dataset) if done else [f"{dataset!r} is there already, made from the same input and options"]:
+        listener.say(sentence)
+    return dataset
+
+
+def _write_truth(kind: str, settings: object, project: Path) -> None:
+    """Beside a planted dataset lies what was planted."""
+    path = project / TRUTH
+    if kind == "bazaar":
+        from medleyrec.sources.bazaar import BazaarConfig, truth
+
+        assert isinstance(settings, BazaarConfig)
+        storage.write_json(path, truth(settings).to_json())
+    else:
+        path.unlink(missing_ok=True)
+
+
+def told(dataset: Dataset) -> list[str]:
+    """What preparation found, in sentences."""
+    m = dataset.manifest
+    raw, left, facts, share = m["raw_counts"], m["counts"], m["facts"], m["coverage"]
+    rounds = max(len(m["rounds"]) - 1, 0)
+    options = m["options"]
+    return [
+        f"{left['users']:,} users, {left['items_in_log']:,} items and {left['events']:,} events are left of "
+        f"{raw['users']:,}, {raw['items']:,} and {raw['events']:,} after filters and {rounds} rounds of the k-core "
+        f"(users {options['min_user_events']}, items {options['min_item_events']}).",
+        f"Items with a title {share['title']:.1%}, a description {share['description']:.1%}, "
+        f"categories {share['categories']:.1%}, a picture {share['image']:.1%}.",
+        f"{facts['tied_consecutive_events']:.1%} of consecutive events have equal times; for "
+        f"{facts['users_with_last_two_tied']:.1%} of users the last two do: the order of these is the input's.",
+        f"{facts['repeat_rate']:.1%} of events repeat an item of the same user.",
+    ]

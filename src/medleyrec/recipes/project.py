@@ -1,0 +1,64 @@
+"""A project folder from Python: prepare, encode, fit, evaluate, recommend; external ids in and out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from medleyrec.dataset.dataset import Dataset
+from medleyrec.evaluation.report import Report
+from medleyrec.features import FeatureReport
+from medleyrec.recipes.encode import run_encode
+from medleyrec.recipes.evaluate import run_evaluate
+from medleyrec.recipes.experiment import load_experiment
+from medleyrec.recipes.listener import Listener
+from medleyrec.recipes.prepare import open_dataset, run_prepare
+from medleyrec.recipes.run import Run
+from medleyrec.recipes.train import run_train
+
+
+class Project:
+    """A folder that holds a dataset, encoded content and runs. Every step finds what is finished and does the rest.
+
+    The sections of a medley.toml are given as keyword arguments: ``fit("sasrec", items=["id"], train={"seed": 1})``.
+    """
+
+    def __init__(self, folder: Path | str, *, listener: Listener | None = None) -> None:
+        self.folder = Path(folder)
+        self.listener = listener or Listener()
+
+    def __repr__(self) -> str:
+        return f"Project({self.folder})"
+
+    @property
+    def dataset(self) -> Dataset:
+        return open_dataset(self.folder)
+
+    def prepare(self, interactions: Path | str | None = None, *, kind: str = "tables", **sections: Any) -> Dataset:
+        """From your files, or from another source: ``prepare(kind="bazaar")``. `prepare={...}` holds its options."""
+        options = sections.pop("prepare", {})
+        source = {"kind": kind, **sections}
+        if interactions is not None:
+            source["interactions"] = interactions
+        return run_prepare(self._experiment(source=source, prepare=options), self.listener)
+
+    def encode(self, **encoders: Any) -> dict[str, FeatureReport]:
+        """``encode(text="tfidf-svd", image="none")``; both kinds of content by default."""
+        return run_encode(self._experiment(encode=encoders), self.listener)
+
+    def fit(self, model: str = "sasrec", *, train: dict[str, Any] | None = None, **settings: Any) -> Run:
+        """Train to the end of patience, or find the finished run. Raises KeyboardInterrupt after a clean Ctrl-C."""
+        chosen = {"name": model, "settings": settings}
+        run, interrupted = run_train(self._experiment(model=chosen, train=train or {}), self.listener)
+        if interrupted:
+            raise KeyboardInterrupt(f"{run.folder} is saved; call fit again to go on")
+        return run
+
+    def evaluate(self, runs: Run | Sequence[Run] = (), **options: Any) -> Report:
+        """On the test events, beside the baselines; all finished runs by default. Writes report.html."""
+        chosen = [runs] if isinstance(runs, Run) else list(runs)
+        return run_evaluate(self._experiment(evaluate=options), self.listener, runs=chosen)
+
+    def _experiment(self, **sections: Any) -> Any:
+        return load_experiment(self.folder, flags=sections)

@@ -1,0 +1,136 @@
+"""A run folder, opened: its record, its model with the trained weights, and recommendations from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from medleyrec import storage
+from medleyrec.dataset.dataset import Dataset
+from medleyrec.dataset.split import Split, open_split
+from medleyrec.evaluation.ranking import top_items
+from medleyrec.models import build
+from medleyrec.models.base import Frozen, SequenceModel
+from medleyrec.recipes.encode import load_features
+from medleyrec.recipes.experiment import RUN_RECORD
+from medleyrec.recipes.prepare import open_dataset
+from medleyrec.schema import PAD, Batch, InputError
+from medleyrec.training import checkpoint
+from medleyrec.training.loop import BEST
+
+RESULT = "result.json"
+RARE_REPEATS = 0.05  # below this share of repeated events, recommendations leave out what the user had
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Run:
+    folder: Path
+    record: dict[str, Any]
+
+    def __repr__(self) -> str:
+        state = "finished" if self.result else "unfinished"
+        return f"Run({self.record['label']}, seed {self.record['seed']}, {state}; {self.folder})"
+
+    @cached_property
+    def result(self) -> dict[str, Any]:
+        """Empty while the run is unfinished."""
+        path = self.folder / RESULT
+        return dict(storage.read_json(path)) if path.exists() else {}
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """Raises InputError where the project's dataset is no longer the one that the run was trained on."""
+        dataset = open_dataset(self.folder.parent.parent)
+        if dataset.manifest["identity"] != self.record["dataset"]:
+            raise InputError(
+                f"{self.folder} was trained on another dataset than {dataset.folder} now holds; prepare that one again "
+                "or train anew"
+            )
+        return dataset
+
+    @cached_property
+    def split(self) -> Split:
+        return open_split(self.dataset, self.record["split"])
+
+    @cached_property
+    def model(self) -> SequenceModel:
+        """With the trained weights, in evaluation mode."""
+        split = self.split
+        features = load_features(self.dataset, self.record["items"])
+        model = build(
+            self.record["model"]["name"],
+            split.facts,
+            features,
+            train_items=split.in_train,
+            **self.record["model"]["settings"],
+        )
+        checkpoint.load_weights(model, self.folder / BEST)
+        return model.eval()
+
+    @cached_property
+    def ranker(self) -> Frozen:
+        return Frozen(self.model)
+
+    def recommend(
+        self,
+        history: Sequence[str],
+        k: int = 10,
+        *,
+        times: Sequence[int] | None = None,
+        leave_out_seen: bool | None = None,
+    ) -> list[tuple[str, float]]:
+        """The k items (external id, score) most likely next after `history` (external ids, oldest first).
+
+        times: seconds since the epoch of each event, for models that look at time.
+        leave_out_seen: by default where repeats are rare in the log. Items the model does not know are left out of the
+        history; raises InputError where none is left.
+        """
+        data = self.dataset
+        known = [(i, data.item_rows[item]) for i, item in enumerate(history) if item in data.item_rows]
+        if not known:
+            shown = ", ".join(repr(i) for i in list(history)[:3]) or "nothing"
+            raise InputError(f"none of the history ({shown}) is an item of {data.folder}; check the ids")
+        if times is not None and len(times) != len(history):
+            raise InputError(f"{len(times)} times were given for {len(history)} items; give one for each")
+        clock = [0] * len(history) if times is None else list(times)
+        rows = np.array([row for _, row in known][-self.model.max_length :], np.int64)
+        when = np.array([clock[i] for i, _ in known][-self.model.max_length :], np.int64)
+        batch = Batch(
+            torch.from_numpy(rows)[None],
+            torch.from_numpy(when)[None],
+            torch.tensor([len(rows)]),
+            torch.zeros(1, len(rows), dtype=torch.int64),
+            torch.zeros(1, dtype=torch.int64),
+        )
+        seen = [np.array([row for _, row in known], np.int32)] if self.leaves_out(leave_out_seen) else None
+        candidates = torch.arange(1, data.num_log_items)
+        items, scores = top_items(self.ranker, [(np.zeros(1, np.int64), batch)], candidates, k, seen=seen)
+        return [
+            (data.item_ids[row], float(score))
+            for row, score in zip(items[0].tolist(), scores[0].tolist(), strict=True)
+            if row != PAD
+        ]
+
+    def leaves_out(self, wanted: bool | None) -> bool:
+        """Whether items of the history are left out of recommendations."""
+        return self.dataset.manifest["facts"]["repeat_rate"] < RARE_REPEATS if wanted is None else wanted
+
+
+def open_run(folder: Path | str) -> Run:
+    """Raises InputError where `folder` is no run."""
+    folder = Path(folder)
+    if not (folder / RUN_RECORD).exists():
+        raise InputError(f"{folder} is not a run folder (no {RUN_RECORD} in it); `medley train` makes one")
+    return Run(folder, storage.read_json(folder / RUN_RECORD))
+
+
+def runs_of(project: Path) -> list[Run]:
+    """Finished runs of a project, refits aside, by name."""
+    found = [open_run(p.parent) for p in sorted((project / "runs").glob(f"*/{RUN_RECORD}"))]
+    return [run for run in found if run.result and not run.record["refit"]]

@@ -1,0 +1,244 @@
+"""A model is trained on a project's dataset, in a run folder that says what made it.
+
+    runs/<name>/run.json           settings, dataset, features and versions; written before the first step
+                train.jsonl        one line per epoch
+                best.safetensors   weights of the best epoch (of the last one for a refit)
+                result.json        what came out; its presence says that the run is finished
+                checkpoint-*       while training, or after an interruption
+The same command continues an interrupted run and finds a finished one.
+"""
+
+from __future__ import annotations
+
+import platform
+import shutil
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+from medleyrec import storage
+from medleyrec.config import parse
+from medleyrec.dataset.batches import DeviceLog, Windows, one_pass_windows, prefix_windows
+from medleyrec.dataset.split import Split, TrainingLog, open_split
+from medleyrec.models import build, model_class
+from medleyrec.models.base import Frozen, SequenceModel
+from medleyrec.recipes.encode import load_features
+from medleyrec.recipes.experiment import RUN_RECORD, Experiment
+from medleyrec.recipes.listener import Listener
+from medleyrec.recipes.prepare import open_dataset
+from medleyrec.recipes.ranking import metric_means, ranks_of
+from medleyrec.recipes.run import RESULT, Run, open_run
+from medleyrec.schema import VALIDATION, Features, InputError
+from medleyrec.training import checkpoint
+from medleyrec.training.config import TrainConfig
+from medleyrec.training.loop import Outcome, Progress, Trainer
+from medleyrec.training.module import TrainingModule
+from medleyrec.training.objectives import calibrate_chunk
+
+
+def run_train(
+    experiment: Experiment, listener: Listener, *, refit: bool = False, again: bool = False
+) -> tuple[Run, bool]:
+    """Train, continue or find the run that `experiment` describes; (run, was it interrupted by Ctrl-C).
+
+    refit: train on ALL events, for as many epochs as the finished run of the same settings needed.
+    again: train anew beside an existing run.
+    """
+    dataset = open_dataset(experiment.project)
+    split = open_split(dataset, experiment.evaluate.split)
+    experiment = _resolved(experiment)
+    record = _record(experiment, split, refit=refit)
+    if refit:
+        experiment = _with_epochs(experiment, _best_epoch(experiment, split))
+    folder = _folder(experiment.project, record, again=again)
+    if (folder / RESULT).exists():
+        listener.say(f"{folder} is finished already; --again trains it anew.")
+        return open_run(folder), False
+    features = load_features(dataset, record["items"])
+    device = _device(experiment.train.device)
+    accelerator = Accelerator(cpu=device == "cpu", mixed_precision=experiment.train.mixed_precision)
+    log = split.training_log(refit=refit)
+    torch.manual_seed(experiment.train.seed)
+    model = _model(experiment, split, features)
+    windows = _windows(log, experiment.train, model)
+    record = _started(folder, record, experiment, split, model, windows, accelerator)
+    listener.say(f"{record['label']}: {record['parameters']:,} parameters, {windows!r}, on {accelerator.device}.")
+    module = TrainingModule(model, classes=dataset.num_log_items, chunk=record["softmax_chunk"])
+    trainer = Trainer(
+        module,
+        DeviceLog(log, windows, accelerator.device),
+        windows,
+        experiment.train,
+        folder,
+        accelerator=accelerator,
+        validate=None if refit else lambda: _validation(split, model, experiment, accelerator),
+        on_progress=lambda p: _passed_on(listener, record["label"], p),
+        on_epoch=lambda entry: listener.epoch(record["label"], entry, best=trainer.state.best_epoch == entry["epoch"]),
+    )
+    outcome = trainer.run()
+    if outcome.interrupted:
+        return Run(folder, record), True
+    _finish(folder, outcome)
+    return open_run(folder), False
+
+
+def _passed_on(listener: Listener, label: str, progress: Progress) -> None:
+    listener.training(label, progress)
+
+
+def _resolved(experiment: Experiment) -> Experiment:
+    """With every setting of the model spelled out and checked."""
+    cls = model_class(experiment.model.name)
+    settings = parse(cls.Settings, experiment.model.settings, where=f"model {experiment.model.name}")
+    return experiment.model_copy(
+        update={"model": experiment.model.model_copy(update={"settings": settings.model_dump(mode="json")})}
+    )
+
+
+def _record(experiment: Experiment, split: Split, *, refit: bool) -> dict[str, Any]:
+    """What decides the result; equal records make equal runs."""
+    items = list(experiment.model.settings.get("items", ("id",)))
+    features = {}
+    for name in items:
+        path = split.dataset.folder / "features" / name / "manifest.json"
+        if path.exists():
+            features[name] = storage.read_json(path)
+    decisive = {
+        "model": experiment.model.model_dump(mode="json"),
+        "train": experiment.train.model_dump(mode="json", exclude={"device", "checkpoint_minutes", "seed"}),
+        "dataset": split.dataset.manifest["identity"],
+        "split": split.name,
+        "features": {n: [m["encoder"], m["revision"], m["content"]] for n, m in features.items()},
+        "refit": refit,
+    }
+    family = storage.hash_json(decisive)
+    return {
+        **decisive,
+        "family": family,
+        "items": items,
+        "seed": experiment.train.seed,
+        "label": f"{experiment.model.name} ({' + '.join(items)})",
+        "name": f"{experiment.model.name}-{'+'.join(items)}-{family[:6]}-seed{experiment.train.seed}"
+        + ("-refit" if refit else ""),
+        "encoders": {n: {"encoder": m["encoder"], "revision": m["revision"]} for n, m in features.items()},
+    }
+
+
+def _folder(project: Path, record: dict[str, Any], *, again: bool) -> Path:
+    folder: Path = project / "runs" / record["name"]
+    number = 2
+    while again and folder.exists():
+        folder = project / "runs" / f"{record['name']}-{number}"
+        number += 1
+    return folder
+
+
+def _best_epoch(experiment: Experiment, split: Split) -> int:
+    chosen = experiment.project / "runs" / _record(experiment, split, refit=False)["name"]
+    if not (chosen / RESULT).exists():
+        raise InputError(
+            f"--refit needs the finished run {chosen}, whose number of epochs it takes over; run the same command "
+            "without --refit first"
+        )
+    return int(storage.read_json(chosen / RESULT)["best_epoch"])
+
+
+def _with_epochs(experiment: Experiment, epochs: int) -> Experiment:
+    return experiment.model_copy(update={"train": experiment.train.model_copy(update={"epochs": epochs})})
+
+
+def _device(wanted: str) -> str:
+    if wanted == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if wanted.startswith("cuda") and not torch.cuda.is_available():
+        raise InputError(f"train.device = {wanted!r}, but torch sees no GPU; choose auto or cpu")
+    if wanted not in ("cpu", "cuda", "mps"):
+        raise InputError(f"train.device = {wanted!r} is unknown; choose auto, cpu, cuda or mps")
+    return wanted
+
+
+def _model(experiment: Experiment, split: Split, features: Features) -> SequenceModel:
+    return build(experiment.model.name, split.facts, features, train_items=split.in_train, **experiment.model.settings)
+
+
+def _windows(log: TrainingLog, config: TrainConfig, model: SequenceModel) -> Windows:
+    if config.mode == "prefix":
+        return prefix_windows(log, max_length=model.max_length)
+    return one_pass_windows(log, max_length=model.max_length, stride=config.stride or max(1, model.max_length // 2))
+
+
+def _started(
+    folder: Path,
+    record: dict[str, Any],
+    experiment: Experiment,
+    split: Split,
+    model: SequenceModel,
+    windows: Windows,
+    accelerator: Accelerator,
+) -> dict[str, Any]:
+    """The run's record on disk: found where the run was begun before, else written, with the measured choices in it."""
+    if (folder / RUN_RECORD).exists():
+        found: dict[str, Any] = storage.read_json(folder / RUN_RECORD)
+        return found
+    chunk = experiment.train.softmax_chunk or calibrate_chunk(
+        targets=min(experiment.train.targets_per_step, windows.targets),
+        width=model.rows.out_width,
+        classes=split.dataset.num_log_items - 1,
+        device=accelerator.device,
+    )
+    train = experiment.train.model_copy(update={"softmax_chunk": chunk})
+    complete = {
+        **record,
+        "experiment": experiment.model_copy(update={"train": train}).model_dump(
+            mode="json", exclude={"project", "source", "prepare", "encode"}
+        ),
+        "facts": split.facts.to_json(),
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "softmax_chunk": chunk,
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "medleyrec": version("medleyrec"),
+            "threads": torch.get_num_threads(),
+        },
+    }
+    storage.write_json(folder / RUN_RECORD, complete)
+    storage.write_json(folder / "prepared_with.json", split.dataset.manifest["options"])
+    return complete
+
+
+def _validation(
+    split: Split, model: SequenceModel, experiment: Experiment, accelerator: Accelerator
+) -> dict[str, float]:
+    events = split.eval_events(VALIDATION)
+    if not len(events):
+        raise InputError("no user has a validation event (leave-one-out needs three events); loosen the filters")
+    ranks = ranks_of(Frozen(model), split, events, max_length=model.max_length, device=accelerator.device)
+    return metric_means(ranks, {*experiment.evaluate.cutoffs, int(experiment.train.metric.rpartition("@")[2] or 10)})
+
+
+def _finish(folder: Path, outcome: Outcome) -> None:
+    storage.write_json(
+        folder / RESULT,
+        {
+            "best_epoch": outcome.best_epoch,
+            "best_validation": outcome.best,
+            "epochs": len(outcome.history),
+            "training_seconds": round(sum(e["seconds"] for e in outcome.history), 2),
+            "targets_per_second": round(
+                sum(e["targets_per_second"] * e["seconds"] for e in outcome.history)
+                / max(sum(e["seconds"] for e in outcome.history), 1e-9)
+            ),
+        },
+    )
+    checkpoint.drop_checkpoints(folder)
+
+
+def remove_run(folder: Path) -> None:
+    """Delete a run folder; raises InputError where it is none."""
+    if not (folder / RUN_RECORD).exists():
+        raise InputError(f"{folder} is not a run folder")
+    shutil.rmtree(folder)
