@@ -18,7 +18,7 @@ from medleyrec.schema import PAD, Batch, InputError, Int32s, Int64s
 if TYPE_CHECKING:
     from medleyrec.models.base import Ranker
 
-_BLOCK = 1 << 19  # scores per block on the CPU: 2 MB, what a core's cache holds
+_BLOCK = 1 << 20  # scores per block on the CPU: 4 MB, small against a batch and inside the cache
 
 Seen = Sequence[Int32s]
 """seen[e]: item rows that do not count for event e."""

@@ -24,7 +24,7 @@ def verdict(report: Report) -> str:
     popularity = report.row(report.popularity)
     tests = {m.name: report.comparison(m.name, report.popularity) for m in models}
     if popularity is None or not any(tests.values()):
-        return f"{_reached(report, models[0])}. It was not tested against popularity."
+        return f"{_reached(report, models[0])}. It was not tested against {report.popularity}."
     shown = [m for m in models if (test := tests[m.name]) is not None and test.better]
     if not shown:
         return _nothing(models[0], popularity, tests[models[0].name])
@@ -54,7 +54,9 @@ def _times(report: Report, best: ModelRow, popularity: ModelRow) -> str:
     _, k = parse_metric(report.headline)
     name = f"hit_rate@{k}" if f"hit_rate@{k}" in best.metrics else report.headline
     base = popularity.metrics[name].value
-    return f", {best.metrics[name].value / base:.1f} times popularity" if base > 0 else f"; {popularity.name} has none"
+    if base <= 0:
+        return f"; {popularity.name} has none"
+    return f", {best.metrics[name].value / base:.1f} times {popularity.name}"
 
 
 def _against_plain(report: Report, best: ModelRow) -> str:
@@ -67,15 +69,15 @@ def _against_plain(report: Report, best: ModelRow) -> str:
 
 def _against_others(report: Report, best: ModelRow) -> str:
     """Baselines that the best model does not beat: the reader must not have to look for them."""
-    said = ""
+    said, label = "", metric_label(report.headline)
     for row in report.models:
         test = report.comparison(best.name, row.name)
         if row.kind != "baseline" or row.name == report.popularity or test is None or test.better:
             continue
         if test.worse:
-            said += f" The untrained {row.name} is better: the {metric_label(test.metric)} difference is {_told(test)}."
+            said += f" The untrained baseline {row.name} is better: the {label} difference is {_told(test)}."
         else:
-            said += f" It is not shown to be better than {row.name}: {metric_label(test.metric)} {_told(test)}."
+            said += f" It is not shown to be better than {row.name}: {label} {_told(test)}."
     return said
 
 

@@ -2,8 +2,9 @@
 
 Letters:  n items asked for   V items, row 0 being padding   F width of a feature   H width of a part   D of a row
 A row is the parts side by side (`join = "concat"`, D = parts x H) or their sum (`join = "sum"`, D = H).
-Features are standardised by the mean and deviation of the training items, then projected; what an item lacks is a
-learnt vector.
+Features are standardised on the training items (mean 0, equal deviations, vectors of length about 1), then projected;
+what an item lacks is a learnt vector. The length matters: at unit deviation of F columns, one optimiser step moves the
+projected vectors F times as far as an id's, and content drowns the ids.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from torch import Tensor, nn
 
 from medleyrec.schema import FEATURES, ID, PAD, Features, InputError, Mask
 
-ID_SCALE = 0.02  # standard deviation of a fresh item vector, the habit of the field
+ID_SCALE = 0.02  # standard deviation of a fresh id vector, the habit of the field
+CONTENT_SCALE = 0.1  # of a freshly projected content vector: similar contents start out similar
 
 
 class ContentPart(nn.Module):
@@ -37,12 +39,14 @@ class ContentPart(nn.Module):
         self.register_buffer("mean", some.mean(0))
         # A column that never varies says nothing; dividing by its rounding noise would make it loud.
         floor = 1e-3 * deviation.max().clamp(min=1e-6)
-        self.register_buffer("scale", torch.where(deviation > floor, 1 / deviation.clamp(min=1e-12), 0.0))
+        varying = deviation > floor
+        length = varying.sum().clamp(min=1).sqrt()
+        self.register_buffer("scale", torch.where(varying, 1 / (length * deviation.clamp(min=1e-12)), 0.0))
         self.register_buffer("vectors", self._standardised(vectors, present), persistent=False)
         self.register_buffer("present", present, persistent=False)
         self.project = nn.Linear(vectors.shape[1], width)
         self.missing = nn.Parameter(torch.zeros(width))
-        nn.init.normal_(self.project.weight, std=ID_SCALE / vectors.shape[1] ** 0.5)
+        nn.init.normal_(self.project.weight, std=CONTENT_SCALE)
         nn.init.zeros_(self.project.bias)
 
     def _standardised(self, vectors: Tensor, present: Tensor) -> Tensor:

@@ -71,7 +71,8 @@ def _steps(
         obeyed = _ring(rng, len(rows))
     else:
         groups = group(goods, category, rows)
-        obeyed = plain * (groups[None, :] == (groups[:, None] + 1) % SIZE).all(axis=2)  # (n, n)
+        obeyed = plain * (groups[None, :] == groups[:, None]).all(axis=2)  # (n, n)
+        np.fill_diagonal(obeyed, 0)
         obeyed /= obeyed.sum(axis=1, keepdims=True)
     return np.asarray(config.follow * obeyed + (1 - config.follow) * plain)
 
