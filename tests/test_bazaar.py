@@ -55,14 +55,14 @@ def steps(log):
     return log.items[at - 1], log.items[at]
 
 
-def advanced(goods, previous, following):
-    """Per category with gears: how many steps inside it there are, and the share that advances every gear by one."""
+def advanced(goods, previous, following, *, advance=1):
+    """Per category with gears: how many steps inside it there are, and the share that moves every gear by `advance`."""
     told = {}
     for c, category in enumerate(CATEGORIES):
         if category.gears:
             here = (goods.category[previous] == c) & (goods.category[following] == c)
             a, b = (group(goods, category, rows[here]) for rows in (previous, following))
-            told[category.name] = (int(here.sum()), float((b == (a + 1) % SIZE).all(axis=1).mean()))
+            told[category.name] = (int(here.sum()), float((b == (a + advance) % SIZE).all(axis=1).mean()))
     return told
 
 
@@ -159,6 +159,19 @@ def test_planted_transitions_occur_at_the_planted_rate(made):
     for name, (count, share) in counted.items():
         error = np.sqrt(expected * (1 - expected) / count)
         assert abs(share - expected) < 4 * error, name
+
+
+def test_sums_may_stay_equal_and_then_an_item_is_not_its_own_successor():
+    config = SMALL.model_copy(update={"advance": 0})
+    made = world(config)
+    expected = config.follow + (1 - config.follow) / SIZE**2
+    counted = advanced(made.goods, *steps(made.log), advance=0)
+    shares, counts = [share for _, share in counted.values()], [count for count, _ in counted.values()]
+    assert abs(np.average(shares, weights=counts) - expected) < 0.01
+    for c, category in enumerate(CATEGORIES):
+        if category.gears:
+            plain = made.goods.appeal[made.laws.members[c]]
+            np.testing.assert_allclose(made.laws.steps[c].diagonal(), (1 - config.follow) * plain / plain.sum())
 
 
 def test_plain_categories_have_fixed_successors(made):
@@ -473,6 +486,13 @@ def test_the_bazaar_imports_border_types_and_sources_only():
 
 
 def test_settings_are_checked():
-    for wrong in ({"items": 100}, {"users": 0}, {"follow": 1.5}, {"sead": 1}):
+    for wrong in (
+        {"items": 100},
+        {"items": 432, "advance": 0},
+        {"advance": 6},
+        {"users": 0},
+        {"follow": 1.5},
+        {"sead": 1},
+    ):
         with pytest.raises(ValueError):
             BazaarConfig(**wrong)

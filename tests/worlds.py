@@ -12,7 +12,6 @@ from medleyrec.dataset import Dataset, PrepareConfig, Split, leave_one_out, prep
 from medleyrec.dataset.sql import connect
 from medleyrec.schema import PAD, Batch, CanonicalTables, Facts, Features
 
-
 START, DAY = 1_600_000_000, 86_400  # seconds
 
 

@@ -81,7 +81,7 @@ def prepare(
     set_: Set = None,
 ) -> None:
     """Clean a log and its catalogue into PROJECT/dataset, with a leave-one-out split."""
-    from medleyrec.recipes.prepare import run_prepare
+    from medleyrec.recipes.prepare import BAZAAR_OPTIONS, run_prepare
 
     source: dict[str, Any] = {"kind": "bazaar"} if bazaar else {}
     given = {"interactions": interactions, "items": items, "images": images}
@@ -90,7 +90,10 @@ def prepare(
         source["columns"] = columns
     if item_columns := _pairs(item_column, "--item-column"):
         source["item_columns"] = item_columns
-    experiment = _experiment(target, set_, {"source": source} if source else {})
+    flags: dict[str, Any] = {"source": source} if source else {}
+    if bazaar:
+        flags["prepare"] = BAZAAR_OPTIONS
+    experiment = _experiment(target, set_, flags)
     with _console() as listener:
         dataset = run_prepare(experiment, listener, memory_limit=memory_limit)
     _say(f"Ready: {dataset.folder}. Next: medley encode {target}")
@@ -113,8 +116,8 @@ def encode(
 
     flags = {"encode": {n: v for n, v in (("text", text), ("image", image)) if v is not None}}
     with _console() as listener:
-        run_encode(_experiment(target, set_, flags), listener, refit=refit_encoders)
-    _say(f"Next: medley train {target} --items id,text,image")
+        encoded = run_encode(_experiment(target, set_, flags), listener, refit=refit_encoders)
+    _say(f"Next: medley train {target} --items {','.join(['id', *encoded])}")
 
 
 @app.command(

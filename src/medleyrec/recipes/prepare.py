@@ -16,6 +16,8 @@ from medleyrec.schema import InputError
 from medleyrec.sources import SOURCES
 
 TRUTH = "truth.json"
+BAZAAR_OPTIONS = {"min_user_events": 1, "min_item_events": 1}
+"""The bazaar is clean as it comes, and its oracle ranks all of its items."""
 
 
 def dataset_folder(project: Path) -> Path:

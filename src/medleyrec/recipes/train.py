@@ -108,7 +108,9 @@ def _record(experiment: Experiment, split: Split, *, refit: bool) -> dict[str, A
             features[name] = storage.read_json(path)
     decisive = {
         "model": experiment.model.model_dump(mode="json"),
-        "train": experiment.train.model_dump(mode="json", exclude={"device", "checkpoint_minutes", "seed"}),
+        "train": experiment.train.model_dump(
+            mode="json", exclude={"device", "checkpoint_minutes", "seed", "softmax_chunk"}
+        ),
         "dataset": split.dataset.manifest["identity"],
         "split": split.name,
         "features": {n: [m["encoder"], m["revision"], m["content"]] for n, m in features.items()},

@@ -68,7 +68,7 @@ def _attributes(rng: np.random.Generator, kind: Category, group: Int64s) -> dict
     """Every attribute is balanced and random; those in gears are bent so that the gears' sums are the group."""
     values = {name: _balanced(rng, len(group), SIZE) for name in VALUES}
     for gear, total in zip(kind.gears, np.divmod(group, SIZE), strict=False):
-        others = sum(values[name] for name in gear[1:])
+        others = sum((values[name] for name in gear[1:]), np.zeros_like(total))
         values[gear[0]] = (total - others) % SIZE
     return values
 

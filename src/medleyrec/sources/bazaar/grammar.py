@@ -28,7 +28,7 @@ IMAGE, TEXT, BOTH, PLAIN, NOISE = "image", "text", "both", "none", "noise"
 
 @dataclass(frozen=True, slots=True)
 class Category:
-    """A kind of goods, its words, and its gears: sets of attributes whose sum advances by one along a session."""
+    """A kind of goods, its words, and its gears: sets of attributes whose sum a session advances."""
 
     name: str
     department: str
@@ -80,10 +80,59 @@ SYNONYMS = {
         ("coastal", "nautical", "seaside"),
     ),
 }
-QUALITIES = ["classic", "handmade", "premium", "everyday", "compact", "sturdy", "elegant", "lightweight", "festive", "quiet", "signature", "original", "seasonal", "limited", "popular", "trusted", "simple"]
-ENDINGS = ["with gift box", "for beginners", "set of two", "second edition", "small", "large", "extra large", "for home and office", "new model", "imported", "by popular demand", "with care card", "easy to clean", "best of the year"]
-OPENINGS = ["A favourite of our regular customers.", "Designed in our own workshop.", "Back in stock after a long wait.", "Each piece differs a little from the next.", "Chosen by our buyers on the spring fair.", "A present that is remembered.", "Made in small batches."]
-CLOSINGS = ["Ships within two days.", "Returns are free for a month.", "Wipe with a dry cloth.", "Keep away from direct sunlight.", "Comes with a two-year warranty.", "Packed without plastic.", "Repairs on request."]
+QUALITIES = [
+    "classic",
+    "handmade",
+    "premium",
+    "everyday",
+    "compact",
+    "sturdy",
+    "elegant",
+    "lightweight",
+    "festive",
+    "quiet",
+    "signature",
+    "original",
+    "seasonal",
+    "limited",
+    "popular",
+    "trusted",
+    "simple",
+]
+ENDINGS = [
+    "with gift box",
+    "for beginners",
+    "set of two",
+    "second edition",
+    "small",
+    "large",
+    "extra large",
+    "for home and office",
+    "new model",
+    "imported",
+    "by popular demand",
+    "with care card",
+    "easy to clean",
+    "best of the year",
+]
+OPENINGS = [
+    "A favourite of our regular customers.",
+    "Designed in our own workshop.",
+    "Back in stock after a long wait.",
+    "Each piece differs a little from the next.",
+    "Chosen by our buyers on the spring fair.",
+    "A present that is remembered.",
+    "Made in small batches.",
+]
+CLOSINGS = [
+    "Ships within two days.",
+    "Returns are free for a month.",
+    "Wipe with a dry cloth.",
+    "Keep away from direct sunlight.",
+    "Comes with a two-year warranty.",
+    "Packed without plastic.",
+    "Repairs on request.",
+]
 BRANDS = tuple(
     f"{first}{last}"
     for first in ("Alder", "Birk", "Cala", "Dorn", "Esker", "Fenn", "Gard", "Hollo")
@@ -108,7 +157,7 @@ def pick(rng: np.random.Generator, words: tuple[str, ...] | list[str]) -> str:
 
 
 def title(rng: np.random.Generator, category: Category, *, material: int, style: int) -> str:
-    """Quality, usually style and material, noun and ending, words in any order: "Rustic classic oak mug, set of two"."""
+    """Quality, usually style and material, in any order, noun and ending: "Rustic classic oak mug, set of two"."""
     words = [pick(rng, QUALITIES)]
     for name, value in (("material", material), ("style", style)):
         if rng.random() < _TITLE_TELLS:

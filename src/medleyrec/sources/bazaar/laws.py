@@ -53,7 +53,7 @@ def laws(config: BazaarConfig, goods: Catalogue) -> Laws:
 
 
 def group(goods: Catalogue, category: Category, rows: Int64s) -> Int64s:
-    """The sums of the category's gears modulo m, each of which a session advances by one. (n, gears)"""
+    """The sums of the category's gears modulo m, each of which a session advances. (n, gears)"""
     sums = [np.asarray(sum(goods.attributes[name][rows] for name in gear)) % SIZE for gear in category.gears]
     return np.stack(sums, axis=1)
 
@@ -71,8 +71,8 @@ def _steps(
         obeyed = _ring(rng, len(rows))
     else:
         groups = group(goods, category, rows)
-        obeyed = plain * (groups[None, :] == groups[:, None]).all(axis=2)  # (n, n)
-        np.fill_diagonal(obeyed, 0)
+        obeyed = plain * (groups[None, :] == (groups[:, None] + config.advance) % SIZE).all(axis=2)  # (n, n)
+        np.fill_diagonal(obeyed, 0)  # where sums stay equal, an item is not its own successor
         obeyed /= obeyed.sum(axis=1, keepdims=True)
     return np.asarray(config.follow * obeyed + (1 - config.follow) * plain)
 

@@ -1,6 +1,6 @@
-"""The true probability of every next item, given what anyone could know: the history's items and times, and the time.
+"""The true probability of every next item, given what anyone could know: the history and the time.
 
-A user's kind and preferences are hidden; the oracle weighs them by Bayes' rule over the sessions that the history opens.
+A user's kind and preferences are hidden; the oracle weighs them by Bayes' rule over the sessions that a history opens.
 Letters:  N items   C categories   K kinds of users   m values per attribute   E events
 """
 
@@ -19,7 +19,7 @@ from medleyrec.sources.bazaar.settings import BazaarConfig
 
 
 class Oracle:
-    """Knows the laws, but of a user only the history. In the noise twin all there is to know is how often items occur."""
+    """Knows the laws, but of a user only the history. In the noise twin all it can know is how often items occur."""
 
     def __init__(self, config: BazaarConfig, made: World | None = None) -> None:
         self.config, self.world = config, made or world(config)
@@ -80,7 +80,7 @@ class Oracle:
         return _normal(kind), {name: _normal(likelihood) for name, likelihood in taste.items()}
 
     def ranks(self, back: int) -> tuple[Floats, dict[str, Any]]:
-        """Rank of the true item among all items of the log, for every user's `back`-th event from the end (1: the last).
+        """Rank of the true item among all items of the log, for every user's `back`-th event from the end.
 
         A tie counts half of its span. Also which events continue a session, and each target's category. All (U,).
         """

@@ -100,7 +100,7 @@ def _ground(rng: np.random.Generator) -> Floats:
     pale = _rgb(rng.uniform(), rng.uniform(0.05, 0.6), rng.uniform(0.4, 0.95))
     y, x = np.mgrid[0:SIDE, 0:SIDE] / SIDE - 0.5
     slope = rng.uniform(-0.3, 0.3, 2)
-    return pale + (slope[0] * x + slope[1] * y)[..., None]
+    return np.asarray(pale + (slope[0] * x + slope[1] * y)[..., None])
 
 
 def _rgb(hue: float, saturation: float, value: float) -> Floats:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Self
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from medleyrec.config import Config
 
@@ -15,16 +16,24 @@ class BazaarConfig(Config):
 
     seed: int = Field(default=0, ge=0)
     users: int = Field(default=4_500, ge=1)
-    items: int = Field(default=1_728, ge=432)
-    """At least one item per category, colour and material; a multiple of 432 makes all groups equally large."""
+    items: int = Field(default=8_640, ge=432)
+    """At least one per group; a multiple of 432 (12 categories x 36 groups) makes all groups equally large."""
     events: float = Field(default=13.4, ge=6.0)
     """Mean number of events per user; nobody has fewer than 5 or more than 60."""
     follow: float = Field(default=0.85, ge=0.0, le=1.0)
     """Probability that a step inside a session obeys the category's law; otherwise any item of the category."""
+    advance: int = Field(default=0, ge=0, lt=6)
+    """How far the sums that a category follows move per step; 0 keeps them equal: similarity, not a transition."""
     continuing: float = Field(default=0.7, ge=0.0, le=1.0)
     """Probability that an event continues the session of the event before it."""
     noise: bool = False
     """The noise twin: the same users, times, items and contents with every dependence removed."""
+
+    @model_validator(mode="after")
+    def _nobody_is_alone(self) -> Self:
+        if self.advance == 0 and self.items < 864:
+            raise ValueError(f"items ({self.items}) must be at least 864 with advance = 0, else groups have one item")
+        return self
 
 
 class Stream(IntEnum):

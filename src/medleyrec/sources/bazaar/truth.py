@@ -28,13 +28,15 @@ class Truth:
     drivers: dict[str, str]
     """Category -> "image", "text", "both", "none" (plain co-consumption); in the noise twin "noise" everywhere."""
     gears: dict[str, list[list[str]]]
-    """Category -> its sets of attributes whose sum advances by one inside a session; none in the noise twin."""
+    """Category -> its sets of attributes whose sum moves by `advance` inside a session; none in the twin."""
     items: dict[str, dict[str, str]]
     """Item -> its category, colour, shape, pattern and material, as its text and picture show them."""
     values: dict[str, list[str]]
     """Attribute -> its values in the order in which sessions advance."""
     threshold: int
     """A shorter gap continues a session, seconds."""
+    advance: int
+    """How far, modulo the number of values; 0: the sums stay equal."""
     follow: float
     """Probability that a step inside a session obeys the law."""
     oracle: dict[str, Figures]
@@ -70,6 +72,7 @@ def truth(config: BazaarConfig) -> Truth:
         items=_items(made),
         values={name: list(words) for name, words in VALUES.items()},
         threshold=THRESHOLD,
+        advance=config.advance,
         follow=config.follow,
         oracle={split: parts.pop("all") for split, parts in slices.items()},
         slices=slices,

@@ -1,0 +1,255 @@
+"""Training learns what is there, finds nothing in noise, and is the same after a kill."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from safetensors.torch import load_file
+
+from medleyrec.dataset.batches import DeviceLog, one_pass_windows, prefix_windows
+from medleyrec.models import build
+from medleyrec.models.base import Frozen
+from medleyrec.recipes.ranking import metric_means, ranks_of
+from medleyrec.schema import PAD, TEST, VALIDATION, InputError
+from medleyrec.training.config import TrainConfig
+from medleyrec.training.loop import BEST, LOG, Trainer
+from medleyrec.training.module import TrainingModule
+from medleyrec.training.objectives import calibrate_chunk, catalogue_softmax
+from tests.worlds import batch, circle, facts, noise, small, taught
+
+V = 9
+
+
+def test_the_chunked_softmax_equals_the_plain_one():
+    torch.manual_seed(0)
+    states, rows = torch.randn(37, 6, dtype=torch.float64), torch.randn(11, 6, dtype=torch.float64)
+    targets = torch.randint(11, (37,))
+    grads = []
+    for chunk in (None, 8, 64):
+        a, b = states.clone().requires_grad_(), rows.clone().requires_grad_()
+        plain = F.cross_entropy(a @ b.T, targets, reduction="sum")
+        loss = plain if chunk is None else catalogue_softmax(a, b, targets, chunk=chunk)
+        torch.testing.assert_close(loss, plain)
+        torch.autograd.backward(loss / 37)
+        grads.append((a.grad, b.grad))
+    torch.testing.assert_close(grads[1], grads[0])
+    torch.testing.assert_close(grads[2], grads[0])
+
+
+def test_calibration_names_a_chunk_that_fits_its_memory():
+    assert calibrate_chunk(targets=100, width=8, classes=50, device="cpu") in (64, 128, 256, 512)
+    assert calibrate_chunk(targets=100, width=8, classes=10**7, device="cpu") * 10**7 * 4 <= 256 << 20
+
+
+def module(dropout=0.0, **more):
+    torch.manual_seed(0)
+    model = build("sasrec", facts(items=V), width=16, max_length=12, dropout=dropout, **more)
+    return TrainingModule(model, classes=V, chunk=8)
+
+
+def test_the_loss_is_the_mean_over_targets_and_padding_teaches_nothing():
+    trained = module()
+    items, targets = torch.tensor([[1, 2, 3], [4, PAD, PAD]]), torch.tensor([[2, PAD, 7], [5, PAD, PAD]])
+    losses = trained(taught(items, targets))
+    table = trained.model.rows.all()
+    states = trained.model.encode(batch(items), table).states
+    picked = torch.stack([states[0, 0], states[0, 2], states[1, 0]])
+    expected = F.cross_entropy(picked @ table[1:].T, torch.tensor([2, 7, 5]) - 1)
+    torch.testing.assert_close(losses["loss"], expected)
+    losses["loss"].backward()
+    assert (trained.model.rows.ids.weight.grad[PAD] == 0).all(), "padding is no class"
+
+
+def test_one_pass_teaches_what_all_prefixes_teach(tmp_path):
+    _, split = small(tmp_path / "d", circle(users=5, items=8, length=9))
+    log = split.training_log()
+    trained = module().double()
+    found = []
+    for windows in (one_pass_windows(log, max_length=12, stride=6), prefix_windows(log, max_length=12)):
+        trained.zero_grad()
+        loss = trained(DeviceLog(log, windows).batch(np.arange(len(windows))))["loss"]
+        loss.backward()
+        found.append((loss.detach(), [p.grad.clone() for p in trained.parameters()]))
+    torch.testing.assert_close(found[0], found[1], rtol=1e-10, atol=1e-12)
+
+
+def test_our_optimiser_step_is_that_of_torch_adam():
+    """The fused step against the formula of Kingma & Ba, algorithm 1, by hand."""
+    weight = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
+    optimizer = torch.optim.Adam([weight], lr=0.1, fused=True)
+    m = v = np.zeros(2)
+    w = np.array([1.0, -2.0])
+    for t in (1, 2, 3):
+        optimizer.zero_grad()
+        (weight**2).sum().backward()
+        optimizer.step()
+        g = 2 * w
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
+        w = w - 0.1 * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
+    np.testing.assert_allclose(weight.detach().numpy(), w, rtol=1e-6)
+
+
+def trainer(folder, world, config, *, validate=True, epochs_seen=None):
+    data, split = small(folder / "d", world)
+    torch.manual_seed(config.seed)
+    model = build("sasrec", split.facts, width=16, max_length=8, dropout=0.2)
+    log = split.training_log()
+    windows = one_pass_windows(log, max_length=8, stride=4)
+
+    def judge():
+        model.eval()
+        return metric_means(ranks_of(Frozen(model), split, split.eval_events(VALIDATION), max_length=8), [1, 5])
+
+    made = Trainer(
+        TrainingModule(model, classes=data.num_log_items, chunk=64),
+        DeviceLog(log, windows),
+        windows,
+        config,
+        folder / "run",
+        accelerator=Accelerator(cpu=True),
+        validate=judge if validate else None,
+        on_epoch=epochs_seen,
+    )
+    return made, split
+
+
+CONFIG = TrainConfig(
+    epochs=30, patience=30, targets_per_step=32, learning_rate=5e-3, metric="hit_rate@1", softmax_chunk=64, device="cpu"
+)
+
+
+def test_a_circle_is_learnt_and_noise_is_not(tmp_path):
+    scores = {}
+    for name, world in (("circle", circle()), ("noise", noise())):
+        made, split = trainer(tmp_path / name, world, CONFIG)
+        made.run()
+        made.model.eval()
+        ranks = ranks_of(Frozen(made.model), split, split.eval_events(TEST), max_length=8)
+        scores[name] = metric_means(ranks, [1])["hit_rate@1"]
+    assert scores["circle"] == 1.0
+    assert scores["noise"] < 0.3, "12 items: chance is 1 in 12"
+
+
+def test_the_best_epoch_is_kept_and_patience_ends_the_run(tmp_path):
+    seen = []
+    made, _ = trainer(tmp_path, noise(users=20), CONFIG.model_copy(update={"patience": 3}), epochs_seen=seen.append)
+    outcome = made.run()
+    values = [e["validation"]["hit_rate@1"] for e in outcome.history]
+    assert outcome.best == max(values)
+    assert outcome.best_epoch == values.index(max(values)) + 1
+    assert len(values) == outcome.best_epoch + 3
+    assert [json.loads(line) for line in (tmp_path / "run" / LOG).read_text().splitlines()] == seen
+    kept, now = load_file(str(tmp_path / "run" / BEST)), made.model.state_dict()
+    assert all(torch.equal(kept[n], now[n]) for n in kept)
+
+
+def test_an_unmeasured_metric_and_a_lost_loss_are_one_sentence(tmp_path):
+    made, _ = trainer(tmp_path / "a", circle(), CONFIG.model_copy(update={"metric": "ndcg@3"}))
+    with pytest.raises(InputError, match=r"train.metric = 'ndcg@3' is not measured; choose one of"):
+        made.run()
+    made, _ = trainer(tmp_path / "b", circle(), CONFIG.model_copy(update={"learning_rate": 1e20}))
+    with pytest.raises(InputError, match="the loss became .* lower train.learning_rate|gives user"):
+        made.run()
+
+
+WORKER = """
+import os, signal, sys
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+from tests.test_training import CONFIG, circle, trainer
+import medleyrec.training.loop as loop
+kill_at, folder = int(sys.argv[1]), Path(sys.argv[2])
+made, _ = trainer(folder, circle(), CONFIG.model_copy(update={"epochs": 4, "checkpoint_minutes": 1e-9}))
+step = made._step
+def counted(rows, targets):
+    if made.state.steps == kill_at:
+        os.kill(os.getpid(), getattr(signal, sys.argv[3]))
+    return step(rows, targets)
+made._step = counted
+outcome = made.run()
+print("interrupted" if outcome.interrupted else "finished")
+"""
+
+
+def work(folder: Path, kill_at: int, how: str = "SIGKILL") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", WORKER, str(kill_at), str(folder), how],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+def result(folder: Path):
+    log = [json.loads(line) for line in (folder / "run" / LOG).read_text().splitlines()]
+    curve = [(e["epoch"], e["loss"], e["validation"]) for e in log]
+    return curve, (folder / "run" / BEST).read_bytes()
+
+
+def test_a_killed_run_ends_bit_for_bit_as_an_unkilled_one(tmp_path):
+    assert work(tmp_path / "whole", -1).stdout.strip() == "finished"
+    for kill_at in (0, 3, 11):
+        folder = tmp_path / f"killed-{kill_at}"
+        assert work(folder, kill_at).returncode == -signal.SIGKILL
+        assert work(folder, -1).stdout.strip() == "finished"
+        assert result(folder) == result(tmp_path / "whole"), f"killed at step {kill_at}"
+
+
+def test_ctrl_c_saves_and_the_run_goes_on(tmp_path):
+    assert work(tmp_path / "whole", -1).stdout.strip() == "finished"
+    stopped = work(tmp_path / "stopped", 5, "SIGINT")
+    assert (stopped.returncode, stopped.stdout.strip()) == (0, "interrupted")
+    assert work(tmp_path / "stopped", -1).stdout.strip() == "finished"
+    assert result(tmp_path / "stopped") == result(tmp_path / "whole")
+
+
+DISTRIBUTED = """
+import sys
+import numpy as np, torch, torch.distributed as dist
+from accelerate import Accelerator
+torch.set_num_threads(1)
+from medleyrec.dataset.batches import DeviceLog, one_pass_windows
+from tests.test_training import CONFIG, module
+from tests.test_dataset import log_of
+from safetensors.torch import save_file
+accelerator = Accelerator(cpu=True)
+log = log_of([3, 4, 2, 4][: int(sys.argv[2])])
+log.items[:] = (log.items - 1) % 8 + 1
+windows = one_pass_windows(log, max_length=8, stride=4)
+trained = accelerator.prepare(module())
+rank, world = accelerator.process_index, accelerator.num_processes
+mine = np.arange(len(windows))[rank::world]
+loss = trained(DeviceLog(log, windows).batch(mine if len(mine) else np.arange(1)), normaliser=windows.targets / world)
+accelerator.backward(loss["loss"] * (1.0 if len(mine) else 0.0))
+if rank == 0:
+    inner = accelerator.unwrap_model(trained)
+    save_file({n: p.grad.contiguous() for n, p in inner.named_parameters()}, sys.argv[1])
+accelerator.end_training()
+if dist.is_initialized():
+    dist.destroy_process_group()
+"""
+
+
+@pytest.mark.parametrize("rows", [4, 1], ids=["uneven rows", "a process without rows"])
+def test_two_processes_have_the_gradients_of_one(tmp_path, rows):
+    script = tmp_path / "worker.py"
+    script.write_text(DISTRIBUTED)
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path.cwd()), "ACCELERATE_USE_CPU": "true"}
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    subprocess.run([sys.executable, str(script), str(tmp_path / "one"), str(rows)], check=True, env=env)
+    subprocess.run([*launch, str(script), str(tmp_path / "two"), str(rows)], check=True, env=env, capture_output=True)
+    one, two = load_file(str(tmp_path / "one")), load_file(str(tmp_path / "two"))
+    assert one.keys() == two.keys()
+    for name, gradient in one.items():
+        torch.testing.assert_close(two[name], gradient, rtol=1e-5, atol=1e-7, msg=name)
+    assert max(float(g.abs().max()) for g in one.values()) > 1e-3
