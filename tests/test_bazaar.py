@@ -24,7 +24,7 @@ from medleyrec.sources.bazaar.laws import KINDS, group, liked
 from medleyrec.sources.bazaar.oracle import rank
 from medleyrec.sources.bazaar.truth import figures
 
-SMALL = BazaarConfig(seed=3, items=864, users=1_500)
+SMALL = BazaarConfig(advance=1, seed=3, items=864, users=1_500)
 TWIN = SMALL.model_copy(update={"noise": True})
 
 
@@ -72,7 +72,7 @@ DIGEST = """
 import duckdb, json
 from medleyrec.sources.bazaar import *
 from medleyrec.storage import hash_bytes
-config = BazaarConfig(seed=5, items=432, users=60, noise={noise})
+config = BazaarConfig(seed=5, items=864, users=60, noise={noise})
 tables = bazaar(duckdb.connect(), config)
 rows = [tables.interactions.fetchall(), tables.items.fetchall(), describe_pictures(config), truth(config).to_json()]
 pictures = [bytes for _, bytes in tables.images.fetchall()]
@@ -102,7 +102,7 @@ def test_another_seed_is_another_shop(made):
 
 
 def test_tables_have_the_canonical_columns_and_all_items_have_pictures():
-    tables = bazaar(duckdb.connect(), BazaarConfig(items=432, users=30))
+    tables = bazaar(duckdb.connect(), BazaarConfig(items=864, users=30))
     columns = dict(zip(tables.interactions.columns, map(str, tables.interactions.types), strict=True))
     assert columns == {"user_id": "VARCHAR", "item_id": "VARCHAR", "timestamp": "BIGINT", "order": "BIGINT"}
     columns = dict(zip(tables.items.columns, map(str, tables.items.types), strict=True))
@@ -118,7 +118,7 @@ def test_tables_have_the_canonical_columns_and_all_items_have_pictures():
 
 
 def test_the_log_is_in_order_of_time_and_users_never_have_two_events_at_once():
-    rows = bazaar(duckdb.connect(), BazaarConfig(items=432, users=300)).interactions.fetchall()
+    rows = bazaar(duckdb.connect(), BazaarConfig(items=864, users=300)).interactions.fetchall()
     assert [row[2] for row in rows] == sorted(row[2] for row in rows)
     assert [row[3] for row in rows] == list(range(len(rows)))
     assert len({(row[0], row[2]) for row in rows}) == len(rows)
@@ -218,7 +218,7 @@ def test_the_noise_twin_keeps_every_marginal(made, twin):
 
 
 def test_the_noise_twins_pictures_move_with_their_texts():
-    config = BazaarConfig(items=432, users=1)
+    config = BazaarConfig(items=864, users=1)
     plain = list(pictures.pictures(config, world(config).goods))
     noisy = config.model_copy(update={"noise": True})
     goods = world(noisy).goods
@@ -416,7 +416,7 @@ def test_a_damaged_truth_is_refused(known):
 
 def test_truth_draws_no_picture(monkeypatch):
     monkeypatch.setattr(pictures, "render", lambda *a, **k: pytest.fail("a picture was drawn"))
-    truth(BazaarConfig(items=432, users=20))
+    truth(BazaarConfig(items=864, users=20))
 
 
 # --- content tells the attributes, and no more than its own ---
@@ -431,7 +431,7 @@ def hue_of(data):
 
 
 def test_pictures_decode_and_show_their_colour():
-    config = BazaarConfig(items=432, users=1)
+    config = BazaarConfig(items=864, users=1)
     goods = world(config).goods
     drawn = list(pictures.pictures(config, goods))
     assert len(set(drawn)) == len(drawn)
