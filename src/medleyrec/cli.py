@@ -303,6 +303,9 @@ def main() -> None:
     except InputError as error:
         typer.echo(f"medley: {error}", err=True)
         sys.exit(WRONG_INPUT)
+    except OSError as error:
+        typer.echo(f"medley: {error.filename or 'a file'}: {error.strerror or error}", err=True)
+        sys.exit(WRONG_INPUT)
     except KeyboardInterrupt:
         typer.echo("medley: interrupted", err=True)
         sys.exit(INTERRUPTED)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 
@@ -153,6 +153,11 @@ def _encode(
 
 def features_folder(dataset: Dataset) -> Path:
     return dataset.folder / "features"
+
+
+def feature_identity(manifest: dict[str, Any]) -> list[str]:
+    """What a table's vectors depend on: encoder, revision, content."""
+    return [manifest["encoder"], manifest["revision"], manifest["content"]]
 
 
 def load_features(dataset: Dataset, names: Sequence[str]) -> Features:

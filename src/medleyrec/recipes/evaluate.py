@@ -152,8 +152,8 @@ def _report(
     oracle = _oracle(experiment.project)
     models = [c for c in contestants if c.runs]
     plain = next((c.name for c in models if c.runs[0].record["items"] == [ID]), None)
-    references = [n for n in ("popularity", "transitions", plain) if n in values]
-    pairs = [(c.name, r) for c in models for r in references if r is not None and r != c.name]
+    references = [*(c.name for c in contestants if not c.runs), plain]
+    pairs = [(c.name, r) for c in models for r in references if r not in (None, c.name)]
     candidates = candidates_of(data)
     return Report(
         title=f"Medley on {experiment.project.resolve().name}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from medleyrec import storage
@@ -49,10 +50,7 @@ def run_prepare(
         dataset, done = prepare(tables, dataset_folder(project), experiment.prepare)
     finally:
         connection.close()
-        if spill.exists():
-            for left in spill.iterdir():
-                left.unlink()
-            spill.rmdir()
+        shutil.rmtree(spill, ignore_errors=True)
     leave_one_out(dataset)
     _write_truth(kind, settings, project)
     for sentence in told(dataset) if done else [f"{dataset!r} is there already, made from the same input and options"]:

@@ -17,7 +17,7 @@ from medleyrec.dataset.split import Split, open_split
 from medleyrec.evaluation.ranking import top_items
 from medleyrec.models import build
 from medleyrec.models.base import Frozen, SequenceModel
-from medleyrec.recipes.encode import load_features
+from medleyrec.recipes.encode import feature_identity, features_folder, load_features
 from medleyrec.recipes.experiment import RUN_RECORD
 from medleyrec.recipes.prepare import open_dataset
 from medleyrec.schema import PAD, Batch, InputError
@@ -62,6 +62,7 @@ class Run:
     def model(self) -> SequenceModel:
         """With the trained weights, in evaluation mode."""
         split = self.split
+        self._check_features()
         features = load_features(self.dataset, self.record["items"])
         model = build(
             self.record["model"]["name"],
@@ -72,6 +73,16 @@ class Run:
         )
         checkpoint.load_weights(model, self.folder / BEST)
         return model.eval()
+
+    def _check_features(self) -> None:
+        """Weights fit the vectors they were trained on, and no others."""
+        for name, known in self.record["features"].items():
+            path = features_folder(self.dataset) / name / "manifest.json"
+            if not path.exists() or feature_identity(storage.read_json(path)) != known:
+                raise InputError(
+                    f"{self.folder} was trained on other {name} vectors than {path.parent} now holds; encode as before "
+                    f"({known[0]}, revision {known[1]}) or train anew"
+                )
 
     @cached_property
     def ranker(self) -> Frozen:

@@ -25,7 +25,7 @@ from medleyrec.dataset.batches import DeviceLog, Windows, one_pass_windows, pref
 from medleyrec.dataset.split import Split, TrainingLog, open_split
 from medleyrec.models import build, model_class
 from medleyrec.models.base import Frozen, SequenceModel
-from medleyrec.recipes.encode import load_features
+from medleyrec.recipes.encode import feature_identity, features_folder, load_features
 from medleyrec.recipes.experiment import RUN_RECORD, Experiment
 from medleyrec.recipes.listener import Listener
 from medleyrec.recipes.prepare import open_dataset
@@ -103,7 +103,7 @@ def _record(experiment: Experiment, split: Split, *, refit: bool) -> dict[str, A
     items = list(experiment.model.settings.get("items", ("id",)))
     features = {}
     for name in items:
-        path = split.dataset.folder / "features" / name / "manifest.json"
+        path = features_folder(split.dataset) / name / "manifest.json"
         if path.exists():
             features[name] = storage.read_json(path)
     decisive = {
@@ -113,7 +113,7 @@ def _record(experiment: Experiment, split: Split, *, refit: bool) -> dict[str, A
         ),
         "dataset": split.dataset.manifest["identity"],
         "split": split.name,
-        "features": {n: [m["encoder"], m["revision"], m["content"]] for n, m in features.items()},
+        "features": {n: feature_identity(m) for n, m in features.items()},
         "refit": refit,
     }
     family = storage.hash_json(decisive)
