@@ -107,7 +107,6 @@ def test_recommendations_for_one_history_and_for_all(shop):
     ranked = [line.split() for line in told.strip().splitlines()]
     assert [line[0] for line in ranked] == ["1", "2", "3"]
     assert not {"003", "004", "005"} & {line[1] for line in ranked}, "repeats are rare: what was had is left out"
-    assert "3 rows" not in told
     told = good("recommend", str(run), "--all", "--out", "recs.parquet", folder=shop)
     assert "120 rows" in told, "30 users, of whose 12 items 4 are new to them"
     table = pq.read_table(shop / "recs.parquet")
@@ -124,7 +123,7 @@ def test_a_refit_trains_on_everything_for_the_epochs_that_were_best(shop):
     told = good("train", "shop", "--items", "id,text,image", *QUICK, "--refit", folder=shop)
     assert "Finished" in told
     run = run_of(shop)
-    refit = run.with_name(run.name.replace("-seed", "-seed")).parent.glob("*-refit")
+    refit = run.parent.glob("*-refit")
     record = json.loads((next(iter(refit)) / "result.json").read_text())
     assert record["epochs"] == json.loads((run / "result.json").read_text())["best_epoch"]
 

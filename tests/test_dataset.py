@@ -251,9 +251,11 @@ def test_a_long_history_is_seen_as_far_back_as_a_prefix_sees_it_up_to_a_window()
     windows = one_pass_windows(log, max_length=8, stride=4)
     ends = windows.starts + windows.lengths
     assert int(ends.max()) == 29, "the last window ends at the last input"
-    context = [w for w in range(len(windows)) if windows.lengths[w] == 8]
-    assert len(context) == len(windows) - 1 or len(context) == len(windows)
-    assert windows.fresh[windows.lengths == 8].max() <= 8
+    seen = {}  # target -> events that its position sees
+    for start, length, fresh in zip(windows.starts, windows.lengths, windows.fresh, strict=True):
+        seen |= {int(start + p) + 1: int(p) + 1 for p in range(length - fresh, length)}
+    assert all(seen[target] == target for target in range(1, 6)), "up to a window, all there is"
+    assert {seen[target] for target in range(9, 30)} == {5, 6, 7, 8}, "beyond it, L - stride + 1 to L events"
 
 
 def test_the_order_of_steps_is_a_function_of_seed_and_epoch():

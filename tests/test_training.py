@@ -168,7 +168,7 @@ torch.set_num_threads(1)
 from tests.test_training import CONFIG, circle, trainer
 import medleyrec.training.loop as loop
 kill_at, folder = int(sys.argv[1]), Path(sys.argv[2])
-made, _ = trainer(folder, circle(), CONFIG.model_copy(update={"epochs": 4, "checkpoint_minutes": 1e-9}))
+made, _ = trainer(folder, circle(), CONFIG.model_copy(update={"epochs": 4, "checkpoint_minutes": float(sys.argv[4])}))
 step = made._step
 def counted(rows, targets):
     if made.state.steps == kill_at:
@@ -180,9 +180,9 @@ print("interrupted" if outcome.interrupted else "finished")
 """
 
 
-def work(folder: Path, kill_at: int, how: str = "SIGKILL") -> subprocess.CompletedProcess[str]:
+def work(folder: Path, kill_at: int, how: str = "SIGKILL", minutes: float = 1e-9) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", WORKER, str(kill_at), str(folder), how],
+        [sys.executable, "-c", WORKER, str(kill_at), str(folder), how, str(minutes)],
         capture_output=True,
         text=True,
         check=False,
@@ -198,9 +198,9 @@ def result(folder: Path):
 
 def test_a_killed_run_ends_bit_for_bit_as_an_unkilled_one(tmp_path):
     assert work(tmp_path / "whole", -1).stdout.strip() == "finished"
-    for kill_at in (0, 3, 11):
+    for kill_at, minutes in ((0, 1e-9), (3, 1e-9), (16, 5.0)):  # a checkpoint each step, or each epoch alone
         folder = tmp_path / f"killed-{kill_at}"
-        assert work(folder, kill_at).returncode == -signal.SIGKILL
+        assert work(folder, kill_at, minutes=minutes).returncode == -signal.SIGKILL
         assert work(folder, -1).stdout.strip() == "finished"
         assert result(folder) == result(tmp_path / "whole"), f"killed at step {kill_at}"
 
@@ -219,6 +219,8 @@ import numpy as np, torch, torch.distributed as dist
 from accelerate import Accelerator
 torch.set_num_threads(1)
 from medleyrec.dataset.batches import DeviceLog, one_pass_windows
+from pathlib import Path
+from medleyrec.training.loop import Trainer
 from tests.test_training import CONFIG, module
 from tests.test_dataset import log_of
 from safetensors.torch import save_file
@@ -226,14 +228,12 @@ accelerator = Accelerator(cpu=True)
 log = log_of([3, 4, 2, 4][: int(sys.argv[2])])
 log.items[:] = (log.items - 1) % 8 + 1
 windows = one_pass_windows(log, max_length=8, stride=4)
-trained = accelerator.prepare(module())
-rank, world = accelerator.process_index, accelerator.num_processes
-mine = np.arange(len(windows))[rank::world]
-loss = trained(DeviceLog(log, windows).batch(mine if len(mine) else np.arange(1)), normaliser=windows.targets / world)
-accelerator.backward(loss["loss"] * (1.0 if len(mine) else 0.0))
-if rank == 0:
-    inner = accelerator.unwrap_model(trained)
-    save_file({n: p.grad.contiguous() for n, p in inner.named_parameters()}, sys.argv[1])
+trainer = Trainer(module(), DeviceLog(log, windows), windows, CONFIG, Path(sys.argv[1]), accelerator=accelerator)
+trainer.optimizer.step = trainer.optimizer.zero_grad = lambda **_: None  # the gradients of one step are what is asked
+trainer._step(np.arange(len(windows)), windows.targets)
+if accelerator.is_main_process:
+    inner = accelerator.unwrap_model(trainer.module)
+    save_file({n: p.grad.contiguous() for n, p in inner.named_parameters()}, sys.argv[1] + ".safetensors")
 accelerator.end_training()
 if dist.is_initialized():
     dist.destroy_process_group()
@@ -248,7 +248,7 @@ def test_two_processes_have_the_gradients_of_one(tmp_path, rows):
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     subprocess.run([sys.executable, str(script), str(tmp_path / "one"), str(rows)], check=True, env=env)
     subprocess.run([*launch, str(script), str(tmp_path / "two"), str(rows)], check=True, env=env, capture_output=True)
-    one, two = load_file(str(tmp_path / "one")), load_file(str(tmp_path / "two"))
+    one, two = load_file(str(tmp_path / "one.safetensors")), load_file(str(tmp_path / "two.safetensors"))
     assert one.keys() == two.keys()
     for name, gradient in one.items():
         torch.testing.assert_close(two[name], gradient, rtol=1e-5, atol=1e-7, msg=name)

@@ -144,6 +144,7 @@ def train(
     from medleyrec.recipes.train import run_train
 
     flags: dict[str, Any] = {"model": {}, "train": {}}
+    refit = refit or _is_refit(target)
     if model is not None:
         flags["model"]["name"] = model
     if items is not None:
@@ -181,7 +182,7 @@ def evaluate(
 
     runs = [open_run(t) for t in targets if (t / RUN_RECORD).exists()]
     homes = {run.folder.resolve().parent.parent for run in runs}
-    if runs and (len(runs) < len(targets) or len(homes) > 1):
+    if len(targets) > 1 and (len(runs) < len(targets) or len(homes) > 1):
         raise InputError("name either one project or run folders of one project")
     command = "medley evaluate " + " ".join(str(t) for t in targets)
     experiment = _experiment(runs[0].folder if runs else targets[0], set_)
@@ -276,6 +277,14 @@ def demo(
     _say("  medley encode shop && medley train shop --items id,text,image && medley evaluate shop")
 
 
+def _is_refit(target: Path) -> bool:
+    """Whether `target` is the folder of a run that was trained on all events: repeating it means just that."""
+    from medleyrec import storage
+    from medleyrec.recipes.experiment import RUN_RECORD
+
+    return (target / RUN_RECORD).exists() and bool(storage.read_json(target / RUN_RECORD).get("refit"))
+
+
 def _console() -> Any:
     from medleyrec.progress import ConsoleListener
 
@@ -285,7 +294,7 @@ def _console() -> Any:
 def _say(text: str, *, markup: bool = False) -> None:
     from rich.console import Console
 
-    Console(soft_wrap=True, highlight=False).print(text, markup=markup)
+    Console(soft_wrap=True, highlight=False, emoji=False).print(text, markup=markup)
 
 
 def _print(table: Any) -> None:

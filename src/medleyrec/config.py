@@ -17,7 +17,7 @@ from medleyrec.schema import InputError
 
 
 class Config(BaseModel):
-    """Frozen settings. Values are checked strictly enough that `true` is no number and `"3"` no integer."""
+    """Frozen settings; a key that is not known is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 class ConsoleListener(Listener):
     def __init__(self) -> None:
-        self.console = Console(soft_wrap=True, highlight=False)
+        self.console = Console(soft_wrap=True, highlight=False, emoji=False)
         self.bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),

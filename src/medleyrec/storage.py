@@ -26,6 +26,8 @@ _BLOCK = 1 << 20
 def _clear_leftovers(target: Path) -> None:
     for old in target.parent.glob(f".{target.name}.partial-*"):
         if not _alive(old.name.rsplit("-", 2)[-2]):
+            if (old / target.name).is_dir() and not target.exists():
+                (old / target.name).replace(target)  # its writer died while it put a new folder in this one's place
             shutil.rmtree(old) if old.is_dir() else old.unlink(missing_ok=True)
 
 
@@ -74,6 +76,7 @@ def atomic_folder(target: Path) -> Iterator[Path]:
     target.parent.mkdir(parents=True, exist_ok=True)
     _clear_leftovers(target)
     partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-{os.getpid()}-", dir=target.parent))
+    old: Path | None = None
     try:
         yield partial
         partial.chmod(0o777 & ~_umask())
@@ -88,6 +91,8 @@ def atomic_folder(target: Path) -> Iterator[Path]:
         else:
             partial.replace(target)
     except BaseException:
+        if old is not None and not target.exists():
+            (old / target.name).replace(target)
         shutil.rmtree(partial, ignore_errors=True)
         raise
     _sync(target.parent)

@@ -40,17 +40,26 @@ def prepare(tables: CanonicalTables, folder: Path, config: PrepareConfig) -> tup
 
     Raises InputError where nothing is left after the filters or a value cannot be used.
     """
-    identity = storage.hash_json([FORMAT_VERSION, tables.fingerprint, config.model_dump(mode="json")])
-    if (folder / "manifest.json").exists() and tables.fingerprint:
-        found = storage.read_json(folder / "manifest.json")
-        if found.get("identity") == identity:
-            _remember_image_folder(folder, tables)
-            return Dataset.open(folder), False
+    if is_prepared(folder, tables.fingerprint, config):
+        _remember_image_folder(folder, tables)
+        return Dataset.open(folder), False
+    identity = _identity(tables.fingerprint, config)
     with storage.atomic_folder(folder) as partial:
         manifest = _build(tables, partial, config)
         _remember_image_folder(partial, tables)
         storage.write_json(partial / "manifest.json", {**manifest, "identity": identity})
     return Dataset.open(folder), True
+
+
+def is_prepared(folder: Path, fingerprint: str, config: PrepareConfig) -> bool:
+    """Whether `folder` holds what input of this fingerprint gives under these options."""
+    if not fingerprint or not (folder / "manifest.json").exists():
+        return False
+    return bool(storage.read_json(folder / "manifest.json").get("identity") == _identity(fingerprint, config))
+
+
+def _identity(fingerprint: str, config: PrepareConfig) -> str:
+    return storage.hash_json([FORMAT_VERSION, fingerprint, config.model_dump(mode="json")])
 
 
 def _remember_image_folder(folder: Path, tables: CanonicalTables) -> None:

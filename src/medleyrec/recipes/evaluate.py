@@ -71,6 +71,8 @@ def run_evaluate(
             raise InputError(f"{run.folder} was trained on test events too; evaluate the run without --refit")
         if not run.result:
             raise InputError(f"{run.folder} is unfinished; run the same `medley train` again to finish it")
+    if not runs and not experiment.evaluate.baselines:
+        raise InputError("there is nothing to evaluate: no finished run, and evaluate.baselines is empty")
     events = split.eval_events(TEST)
     if not len(events):
         raise InputError(f"{dataset.folder} has no test event (no user has three events); loosen the filters")
@@ -95,7 +97,10 @@ def _models(runs: Sequence[Run]) -> list[Contestant]:
     """Runs that differ in their seed alone share a line; runs of one name but other settings are told apart."""
     found = []
     ordered = sorted(runs, key=lambda r: (len(r.record["items"]), r.record["label"], r.record["family"]))
-    families = [list(group) for _, group in groupby(ordered, key=lambda r: r.record["family"])]
+    families = [
+        list({run.record["seed"]: run for run in group}.values())  # a repeated run is no further seed
+        for _, group in groupby(ordered, key=lambda r: r.record["family"])
+    ]
     labels = [family[0].record["label"] for family in families]
     for family, label in zip(families, labels, strict=True):
         name = label if labels.count(label) == 1 else f"{label} {family[0].record['family'][:6]}"
@@ -149,7 +154,7 @@ def _report(
 ) -> Report:
     data = split.dataset
     headline = HEADLINE if 10 in experiment.evaluate.cutoffs else f"ndcg@{experiment.evaluate.cutoffs[0]}"
-    oracle = _oracle(experiment.project)
+    oracle = _oracle(experiment, data)
     models = [c for c in contestants if c.runs]
     plain = next((c.name for c in models if c.runs[0].record["items"] == [ID]), None)
     references = [*(c.name for c in contestants if not c.runs), plain]
@@ -215,9 +220,12 @@ def _mean(values: Sequence[float]) -> float | None:
     return float(np.mean(values)) if values else None
 
 
-def _oracle(project: Path) -> dict[str, float] | None:
-    """What the generator of a planted dataset could reach at best, on its test events."""
-    path = project / TRUTH
+def _oracle(experiment: Experiment, data: Dataset) -> dict[str, float] | None:
+    """What the generator of a planted dataset reaches; None where its events are not all there."""
+    path = experiment.project / TRUTH
+    raw, left = data.manifest["raw_counts"], data.manifest["counts"]
+    if experiment.evaluate.mask_seen or any(raw[key] != left[key] for key in ("users", "events")):
+        return None
     return dict(storage.read_json(path)["oracle"][TEST]) if path.exists() else None
 
 

@@ -39,7 +39,7 @@ class ModelConfig(Config):
 
 class EvaluateConfig(Config):
     split: str = LEAVE_ONE_OUT
-    cutoffs: tuple[int, ...] = (5, 10, 20)
+    cutoffs: tuple[int, ...] = Field(default=(5, 10, 20), min_length=1)
     baselines: tuple[str, ...] = ("popularity", "recent-popularity", "transitions")
     mask_seen: bool = Field(default=False, description="leave out of the ranking what the user had before")
     examples: int = Field(default=4, ge=0, description="users shown in the report")
@@ -89,7 +89,9 @@ def _base(target: Path) -> dict[str, Any]:
         return _from_toml(target)
     if (target / RUN_RECORD).exists():
         record = storage.read_json(target / RUN_RECORD)
-        return {**record["experiment"], "project": str(target.parent.parent)}
+        if not isinstance(record, dict) or "experiment" not in record:
+            raise InputError(f"{target / RUN_RECORD} is no record of a run; delete the folder and train again")
+        return {**record["experiment"], "project": str(target.absolute().parent.parent)}
     if (target / "medley.toml").exists():
         return _from_toml(target / "medley.toml") | {"project": str(target)}
     if target.is_file():
@@ -100,7 +102,7 @@ def _base(target: Path) -> dict[str, Any]:
 def _from_toml(path: Path) -> dict[str, Any]:
     values = read_toml(path)
     home = path.parent
-    values["project"] = str(home / values.get("project", path.stem if path.stem != "medley" else "."))
+    values["project"] = str(home / str(values.get("project", path.stem if path.stem != "medley" else ".")))
     source = values.get("source")
     if isinstance(source, dict):
         for key in _PATHS:

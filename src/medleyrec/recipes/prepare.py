@@ -5,9 +5,11 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import duckdb
+
 from medleyrec import storage
 from medleyrec.dataset.dataset import Dataset
-from medleyrec.dataset.prepare import prepare
+from medleyrec.dataset.prepare import is_prepared, prepare
 from medleyrec.dataset.split import leave_one_out
 from medleyrec.dataset.sql import connect
 from medleyrec.models import load
@@ -28,9 +30,7 @@ def dataset_folder(project: Path) -> Path:
 def open_dataset(project: Path) -> Dataset:
     """Raises InputError where the project has none yet."""
     if not project.is_dir():
-        raise InputError(
-            f"{project} is not a folder; `medley prepare --interactions log.csv --project {project}` makes it"
-        )
+        raise InputError(f"{project} is not a folder; `medley prepare {project} --interactions log.csv` makes it")
     return Dataset.open(dataset_folder(project))
 
 
@@ -40,6 +40,10 @@ def run_prepare(
     """Read the source, write ``<project>/dataset`` with its leave-one-out split; finished work is found and said."""
     kind, settings = experiment.source_config()
     project = experiment.project
+    if kind == "bazaar" and _bazaar_is_there(settings, experiment):
+        dataset = open_dataset(project)
+        listener.say(f"{dataset!r} is there already, made from the same settings")
+        return dataset
     project.mkdir(parents=True, exist_ok=True)
     spill = project / ".spill"
     connection = connect(spill=spill, memory_limit=memory_limit, threads=threads)
@@ -48,6 +52,8 @@ def run_prepare(
         for note in tables.notes:
             listener.say(note)
         dataset, done = prepare(tables, dataset_folder(project), experiment.prepare)
+    except duckdb.Error as error:
+        raise InputError(f"the log could not be prepared: {str(error).splitlines()[0]}") from None
     finally:
         connection.close()
         shutil.rmtree(spill, ignore_errors=True)
@@ -56,6 +62,14 @@ def run_prepare(
     for sentence in told(dataset) if done else [f"{dataset!r} is there already, made from the same input and options"]:
         listener.say(sentence)
     return dataset
+
+
+def _bazaar_is_there(settings: object, experiment: Experiment) -> bool:
+    from medleyrec.sources.bazaar import BazaarConfig, fingerprint
+
+    assert isinstance(settings, BazaarConfig)
+    there = is_prepared(dataset_folder(experiment.project), fingerprint(settings), experiment.prepare)
+    return there and (experiment.project / TRUTH).exists()
 
 
 def _write_truth(kind: str, settings: object, project: Path) -> None:

@@ -135,10 +135,13 @@ class Run:
 
 def open_run(folder: Path | str) -> Run:
     """Raises InputError where `folder` is no run."""
-    folder = Path(folder)
+    folder = Path(folder).absolute()
     if not (folder / RUN_RECORD).exists():
-        raise InputError(f"{folder} is not a run folder (no {RUN_RECORD} in it); `medley train` makes one")
-    return Run(folder, storage.read_json(folder / RUN_RECORD))
+        raise InputError(f"{folder.name} is not a run folder (no {RUN_RECORD} in it); `medley train` makes one")
+    record = storage.read_json(folder / RUN_RECORD)
+    if not isinstance(record, dict) or "dataset" not in record:
+        raise InputError(f"{folder / RUN_RECORD} is no record of a run; delete the folder and train again")
+    return Run(folder, record)
 
 
 def runs_of(project: Path) -> list[Run]:

@@ -23,6 +23,7 @@ from medleyrec import storage
 from medleyrec.config import parse
 from medleyrec.dataset.batches import DeviceLog, Windows, one_pass_windows, prefix_windows
 from medleyrec.dataset.split import Split, TrainingLog, open_split
+from medleyrec.evaluation.metrics import parse_metric
 from medleyrec.models import build, model_class
 from medleyrec.models.base import Frozen, SequenceModel
 from medleyrec.recipes.encode import feature_identity, features_folder, load_features
@@ -51,6 +52,8 @@ def run_train(
     split = open_split(dataset, experiment.evaluate.split)
     experiment = _resolved(experiment)
     record = _record(experiment, split, refit=refit)
+    parse_metric(experiment.train.metric)
+    original = experiment
     if refit:
         experiment = _with_epochs(experiment, _best_epoch(experiment, split))
     folder = _folder(experiment.project, record, again=again)
@@ -59,12 +62,12 @@ def run_train(
         return open_run(folder), False
     features = load_features(dataset, record["items"])
     device = _device(experiment.train.device)
-    accelerator = Accelerator(cpu=device == "cpu", mixed_precision=experiment.train.mixed_precision)
+    accelerator = _accelerator(device, experiment.train.mixed_precision)
     log = split.training_log(refit=refit)
     torch.manual_seed(experiment.train.seed)
     model = _model(experiment, split, features)
     windows = _windows(log, experiment.train, model)
-    record = _started(folder, record, experiment, split, model, windows, accelerator)
+    record = _started(folder, record, original, split, model, windows, accelerator)
     listener.say(f"{record['label']}: {record['parameters']:,} parameters, {windows!r}, on {accelerator.device}.")
     module = TrainingModule(model, classes=dataset.num_log_items, chunk=record["softmax_chunk"])
     trainer = Trainer(
@@ -81,7 +84,9 @@ def run_train(
     outcome = trainer.run()
     if outcome.interrupted:
         return Run(folder, record), True
-    _finish(folder, outcome)
+    if accelerator.is_main_process:
+        _finish(folder, outcome)
+    accelerator.wait_for_everyone()
     return open_run(folder), False
 
 
@@ -132,7 +137,7 @@ def _record(experiment: Experiment, split: Split, *, refit: bool) -> dict[str, A
 def _folder(project: Path, record: dict[str, Any], *, again: bool) -> Path:
     folder: Path = project / "runs" / record["name"]
     number = 2
-    while again and folder.exists():
+    while again and (folder / RESULT).exists():
         folder = project / "runs" / f"{record['name']}-{number}"
         number += 1
     return folder
@@ -157,9 +162,19 @@ def _device(wanted: str) -> str:
         return "cuda" if torch.cuda.is_available() else "cpu"
     if wanted.startswith("cuda") and not torch.cuda.is_available():
         raise InputError(f"train.device = {wanted!r}, but torch sees no GPU; choose auto or cpu")
+    if wanted == "mps" and not torch.backends.mps.is_available():
+        raise InputError("train.device = 'mps', but torch sees no Metal device; choose auto or cpu")
     if wanted not in ("cpu", "cuda", "mps"):
         raise InputError(f"train.device = {wanted!r} is unknown; choose auto, cpu, cuda or mps")
     return wanted
+
+
+def _accelerator(device: str, mixed_precision: str) -> Accelerator:
+    try:
+        return Accelerator(cpu=device == "cpu", mixed_precision=mixed_precision)
+    except ValueError as error:
+        told = str(error).splitlines()[0]
+        raise InputError(f"train.mixed_precision = {mixed_precision!r} does not work here: {told}") from None
 
 
 def _model(experiment: Experiment, split: Split, features: Features) -> SequenceModel:
@@ -169,6 +184,11 @@ def _model(experiment: Experiment, split: Split, features: Features) -> Sequence
 def _windows(log: TrainingLog, config: TrainConfig, model: SequenceModel) -> Windows:
     if config.mode == "prefix":
         return prefix_windows(log, max_length=model.max_length)
+    if config.stride > model.max_length:
+        raise InputError(
+            f"train.stride = {config.stride} is longer than a window of {model.max_length} events; some events would "
+            "never be learnt from"
+        )
     return one_pass_windows(log, max_length=model.max_length, stride=config.stride or max(1, model.max_length // 2))
 
 
@@ -207,8 +227,9 @@ def _started(
             "threads": torch.get_num_threads(),
         },
     }
-    storage.write_json(folder / RUN_RECORD, complete)
-    storage.write_json(folder / "prepared_with.json", split.dataset.manifest["options"])
+    if accelerator.is_main_process:
+        storage.write_json(folder / RUN_RECORD, complete)
+        storage.write_json(folder / "prepared_with.json", split.dataset.manifest["options"])
     return complete
 
 
@@ -219,7 +240,7 @@ def _validation(
     if not len(events):
         raise InputError("no user has a validation event (leave-one-out needs three events); loosen the filters")
     ranks = ranks_of(Frozen(model), split, events, max_length=model.max_length, device=accelerator.device)
-    return metric_means(ranks, {*experiment.evaluate.cutoffs, int(experiment.train.metric.rpartition("@")[2] or 10)})
+    return metric_means(ranks, {*experiment.evaluate.cutoffs, parse_metric(experiment.train.metric)[1]})
 
 
 def _finish(folder: Path, outcome: Outcome) -> None:

@@ -39,8 +39,8 @@ def load_weights(model: nn.Module, path: Path) -> None:
 
 
 def save_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Write ``checkpoint-<steps>`` into `folder`, then drop older ones; `state` must be JSON and hold "steps"."""
-    target = folder / f"{PREFIX}{state['steps']:09d}"
+    """Write ``checkpoint-<steps>-<epoch>``, then drop older ones; `state` must be JSON and hold "steps" and "epoch"."""
+    target = folder / f"{PREFIX}{state['steps']:09d}-{state['epoch']:06d}"
     with storage.atomic_folder(target) as partial:
         save_weights(model, partial / "model.safetensors")
         save_file(_flat(optimizer), str(partial / "optimizer.safetensors"))
@@ -56,7 +56,11 @@ def load_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optim
     if not found:
         return None
     load_weights(model, found[-1] / "model.safetensors")
-    _unflatten(optimizer, load_file(str(found[-1] / "optimizer.safetensors")))
+    try:
+        _unflatten(optimizer, load_file(str(found[-1] / "optimizer.safetensors")))
+    except (SafetensorError, OSError, ValueError) as error:
+        told = str(error).splitlines()[0]
+        raise InputError(f"{found[-1]} is damaged ({told}); delete it to start the run anew") from None
     state: dict[str, Any] = storage.read_json(found[-1] / "state.json")
     return state
 

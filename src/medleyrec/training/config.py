@@ -10,7 +10,7 @@ from medleyrec.config import Config
 
 
 class TrainConfig(Config):
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**31)
     epochs: int = Field(default=100, gt=0, description="at most so many")
     patience: int = Field(default=10, gt=0, description="stop after so many epochs without a better validation metric")
     metric: str = Field(default="ndcg@10", description="what validation is judged by; larger is better")

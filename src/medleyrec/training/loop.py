@@ -104,6 +104,7 @@ class Trainer:
         )
         self.module, self.optimizer = accelerator.prepare(module, optimizer)
         self.state = State()
+        self._exact = torch.float32 if accelerator.device.type == "mps" else torch.float64
         self._stop = False
         self._saved_at = time.monotonic()
 
@@ -117,6 +118,7 @@ class Trainer:
                     self._save()
                     return self._outcome(interrupted=True)
                 self._close_epoch()
+        self.accelerator.wait_for_everyone()  # the main process writes the weights that all of them read
         if (self.folder / BEST).exists():
             checkpoint.load_weights(self.model, self.folder / BEST)
         return self._outcome(interrupted=False)
@@ -129,8 +131,9 @@ class Trainer:
         found = checkpoint.load_checkpoint(self.folder, self.model, self.optimizer)
         if found is not None:
             self.state = State(**found)
-        lines = "".join(json.dumps(entry) + "\n" for entry in self.state.history)
-        storage.write_text(self.folder / LOG, lines)  # epochs after the checkpoint are run, and logged, again
+        if self.accelerator.is_main_process:
+            lines = "".join(json.dumps(entry) + "\n" for entry in self.state.history)
+            storage.write_text(self.folder / LOG, lines)  # epochs after the checkpoint are run, and logged, again
 
     def _finished(self) -> bool:
         state = self.state
@@ -143,7 +146,7 @@ class Trainer:
         plan = plan_steps(self.windows, seed=config.seed, epoch=state.epoch, targets_per_step=config.targets_per_step)
         self.module.train()
         taught = int(sum(self.windows.fresh[rows].sum() for rows in plan[: state.step]))
-        loss_sum = torch.tensor(state.loss_sum, dtype=torch.float64, device=self.accelerator.device)
+        loss_sum = torch.tensor(state.loss_sum, dtype=self._exact, device=self.accelerator.device)
         before, started, looked = state.seconds, time.perf_counter(), 0.0
         done = 0
         for rows in plan[state.step :]:
@@ -160,11 +163,11 @@ class Trainer:
                 if self._stop and state.step < len(plan):
                     return False
                 self._save()
-        state.loss_sum = loss_sum.item()
+        state.loss_sum = float(self.accelerator.reduce(loss_sum, "mean").item())
         return True
 
     def _step(self, rows: Any, targets: int) -> Tensor:
-        """One optimiser step; returns the loss over all processes' rows of this step, without waiting for it."""
+        """One optimiser step; returns the loss of this process's rows; its mean over processes is the step's."""
         process, world = self.accelerator.process_index, self.accelerator.num_processes
         torch.manual_seed(self.config.seed * 1_000_003 + self.state.steps * world + process)
         mine = rows[process::world]
@@ -176,7 +179,7 @@ class Trainer:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         loss: Tensor = losses["loss"].detach()
-        return loss
+        return loss if len(mine) else loss * 0.0
 
     def _look(self, loss_sum: Tensor, taught: int, speed: float, steps: int) -> None:
         loss = self._finite(loss_sum.item() / taught)

@@ -17,7 +17,7 @@ are the same, but which item was bought when and which content belongs to which 
 
 from medleyrec.sources.bazaar.oracle import Oracle
 from medleyrec.sources.bazaar.settings import BazaarConfig
-from medleyrec.sources.bazaar.tables import bazaar, describe_pictures
+from medleyrec.sources.bazaar.tables import bazaar, describe_pictures, fingerprint
 from medleyrec.sources.bazaar.truth import Truth, truth
 
-__all__ = ["BazaarConfig", "Oracle", "Truth", "bazaar", "describe_pictures", "truth"]
+__all__ = ["BazaarConfig", "Oracle", "Truth", "bazaar", "describe_pictures", "fingerprint", "truth"]

@@ -15,10 +15,10 @@ class BazaarConfig(Config):
     """Size and strictness of the planted shop. The default is the embedded data set; it is frozen."""
 
     seed: int = Field(default=0, ge=0)
-    users: int = Field(default=4_500, ge=1)
-    items: int = Field(default=8_640, ge=432)
+    users: int = Field(default=9_000, ge=1)
+    items: int = Field(default=10_368, ge=432)
     """At least one per group; a multiple of 432 (12 categories x 36 groups) makes all groups equally large."""
-    events: float = Field(default=13.4, ge=6.0)
+    events: float = Field(default=7.5, ge=6.0)
     """Mean number of events per user; nobody has fewer than 5 or more than 60."""
     follow: float = Field(default=0.85, ge=0.0, le=1.0)
     """Probability that a step inside a session obeys the category's law; otherwise any item of the category."""

@@ -30,9 +30,14 @@ def bazaar(connection: duckdb.DuckDBPyConnection, config: BazaarConfig) -> Canon
         interactions=connection.from_arrow(_interactions(made.log, made.goods)),
         items=connection.from_arrow(_items(config, made.goods)),
         images=connection.from_arrow(pa.table(images)),
-        fingerprint=hash_json({"bazaar": GENERATOR, **config.model_dump()}),
+        fingerprint=fingerprint(config),
         notes=(f"{kind}, seed {config.seed}; a gap under {THRESHOLD // 3600} h continues a session",),
     )
+
+
+def fingerprint(config: BazaarConfig) -> str:
+    """Of the tables that these settings give, without making them."""
+    return hash_json({"bazaar": GENERATOR, **config.model_dump()})
 
 
 def describe_pictures(config: BazaarConfig) -> dict[str, str]:
