@@ -234,6 +234,7 @@ trainer._step(np.arange(len(windows)), windows.targets)
 if accelerator.is_main_process:
     inner = accelerator.unwrap_model(trainer.module)
     save_file({n: p.grad.contiguous() for n, p in inner.named_parameters()}, sys.argv[1] + ".safetensors")
+accelerator.wait_for_everyone()
 accelerator.end_training()
 if dist.is_initialized():
     dist.destroy_process_group()
@@ -247,7 +248,10 @@ def test_two_processes_have_the_gradients_of_one(tmp_path, rows):
     env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path.cwd()), "ACCELERATE_USE_CPU": "true"}
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     subprocess.run([sys.executable, str(script), str(tmp_path / "one"), str(rows)], check=True, env=env)
-    subprocess.run([*launch, str(script), str(tmp_path / "two"), str(rows)], check=True, env=env, capture_output=True)
+    both = subprocess.run(
+        [*launch, str(script), str(tmp_path / "two"), str(rows)], check=False, env=env, capture_output=True, text=True
+    )
+    assert both.returncode == 0, both.stderr
     one, two = load_file(str(tmp_path / "one.safetensors")), load_file(str(tmp_path / "two.safetensors"))
     assert one.keys() == two.keys()
     for name, gradient in one.items():

@@ -1,0 +1,92 @@
+"""Keep the numbers of a report, one JSON per row, and print the table of all rows kept so far.
+
+    python -m benchmarks.results PROJECT NAME     (after `medley evaluate PROJECT`: keep its rows)
+    python -m benchmarks.results                  (print the tables of everything kept)
+
+Only numbers are kept: no title, no picture, no user of the data.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from medleyrec import storage
+from medleyrec.evaluation.report import ModelRow, Report
+
+RESULTS = Path(__file__).parents[1] / "results"
+SHOWN = ("hit_rate@10", "ndcg@10", "mrr@10")
+EXPECTED = {
+    "beauty": {"sasrec (id)": 3, "sasrec (id + text)": 1},
+    "ml-latest-small-posters": {"sasrec (id)": 1, "sasrec (id + text + image)": 1},
+}
+"""Model rows that belong to a table, and how many seeds each; what is not there yet is printed as pending."""
+
+
+def keep(project: Path, name: str) -> None:
+    report = Report.read(project / "report.json")
+    for row in report.models:
+        storage.write_json(
+            RESULTS / name / f"{re.sub(r'[^a-z0-9]+', '-', row.name.lower()).strip('-')}.json", kept(row, report)
+        )
+
+
+def kept(row: ModelRow, report: Report) -> dict[str, Any]:
+    metrics = {n: {"value": e.value, "low": e.low, "high": e.high} for n, e in row.metrics.items()}
+    return {
+        "name": row.name,
+        "kind": row.kind,
+        "split": report.split,
+        "candidates": report.candidates,
+        "events": report.events,
+        "seeds": list(row.seeds),
+        "metrics": metrics,
+        "oracle_share": row.oracle_share,
+        "coverage": row.coverage,
+        "parameters": row.parameters,
+        "training_seconds": row.training_seconds,
+        "against": {
+            c.reference: {
+                "difference": c.difference.value,
+                "low": c.difference.low,
+                "high": c.difference.high,
+                "p": c.p_holm,
+            }
+            for c in report.comparisons
+            if c.model == row.name and c.metric == report.headline
+        },
+    }
+
+
+def table(name: str) -> str:
+    rows = [storage.read_json(path) for path in sorted((RESULTS / name).glob("*.json"))]
+    rows.sort(key=lambda r: (r["kind"] != "baseline", r["metrics"]["ndcg@10"]["value"]))
+    lines = ["| model | seeds | " + " | ".join(SHOWN) + " |", "|---|---|" + "---|" * len(SHOWN)]
+    for row in rows:
+        cells = [_cell(row["metrics"][metric]) for metric in SHOWN]
+        lines.append(f"| {row['name']} | {len(row['seeds']) or '-'} | " + " | ".join(cells) + " |")
+    done = {row["name"]: len(row["seeds"]) for row in rows}
+    for model, seeds in EXPECTED.get(name, {}).items():
+        if done.get(model, 0) < seeds:
+            lines.append(
+                f"| {model} | {done.get(model, 0)} of {seeds} | " + " | ".join(["pending"] * len(SHOWN)) + " |"
+            )
+    return "\n".join(lines)
+
+
+def _cell(value: dict[str, float]) -> str:
+    return f"{value['value']:.4f} ({value['low']:.4f} to {value['high']:.4f})"
+
+
+def main() -> None:
+    if len(sys.argv) == 3:
+        keep(Path(sys.argv[1]), sys.argv[2])
+    names = sorted({p.parent.name for p in RESULTS.glob("*/*.json")} | set(EXPECTED))
+    for name in names:
+        print(f"\n{name}\n\n{table(name)}")
+
+
+if __name__ == "__main__":
+    main()
