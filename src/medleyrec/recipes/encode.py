@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 
@@ -19,74 +19,13 @@ from medleyrec.features import (
     open_features,
     ready_encoder,
 )
-from medleyrec.features.text import TextFields, item_text
+from medleyrec.recipes.contents import Chosen, Pictures, Texts
 from medleyrec.recipes.experiment import EncodeConfig, Experiment
 from medleyrec.recipes.listener import Listener
 from medleyrec.recipes.prepare import open_dataset
-from medleyrec.schema import FEATURES, PICTURE, TEXT, Features, InputError, Int64s
+from medleyrec.schema import FEATURES, PICTURE, TEXT, Features, InputError
 
 NONE = "none"
-
-
-class Texts(Sequence["bytes | None"]):
-    """The text of items 1..V-1, composed when it is asked for; None where an item has none."""
-
-    def __init__(self, dataset: Dataset, use: TextFields) -> None:
-        catalogue = dataset.catalogue
-        self.use = use
-        self.columns = {n: catalogue.column(n) for n in ("title", "description", "categories", "brand", "price")}
-        self.size = len(catalogue)
-
-    def __len__(self) -> int:
-        return self.size
-
-    @overload
-    def __getitem__(self, index: int) -> bytes | None: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[bytes | None]: ...
-    def __getitem__(self, index: int | slice) -> bytes | Sequence[bytes | None] | None:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        values = {name: column[index].as_py() for name, column in self.columns.items()}
-        return item_text(**values, use=self.use).encode() or None
-
-
-class Pictures(Sequence["bytes | None"]):
-    """The picture of items 1..V-1 as it was given, read when it is asked for."""
-
-    def __init__(self, dataset: Dataset) -> None:
-        self.dataset = dataset
-
-    def __len__(self) -> int:
-        return self.dataset.num_items - 1
-
-    @overload
-    def __getitem__(self, index: int) -> bytes | None: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[bytes | None]: ...
-    def __getitem__(self, index: int | slice) -> bytes | Sequence[bytes | None] | None:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        return self.dataset.picture(index + 1)
-
-
-class Chosen(Sequence["bytes | None"]):
-    """Some of the contents, by position."""
-
-    def __init__(self, contents: Sequence[bytes | None], rows: Int64s) -> None:
-        self.contents, self.rows = contents, rows
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    @overload
-    def __getitem__(self, index: int) -> bytes | None: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[bytes | None]: ...
-    def __getitem__(self, index: int | slice) -> bytes | Sequence[bytes | None] | None:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        return self.contents[int(self.rows[index])]
 
 
 def run_encode(experiment: Experiment, listener: Listener, *, refit: bool = False) -> dict[str, FeatureReport]:

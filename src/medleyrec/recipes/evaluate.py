@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,11 @@ from medleyrec.dataset.dataset import Dataset
 from medleyrec.dataset.split import Split, open_split
 from medleyrec.evaluation.comparisons import compare_all
 from medleyrec.evaluation.metrics import Values, event_values, mean_over_seeds, metric_names
-from medleyrec.evaluation.ranking import seen_items, top_items
+from medleyrec.evaluation.ranking import top_items
 from medleyrec.evaluation.reach import reach
 from medleyrec.evaluation.report import (
     Curve,
     CurvePoint,
-    ExampleUser,
-    ItemCard,
     ModelRow,
     Report,
     SliceRow,
@@ -31,7 +28,8 @@ from medleyrec.evaluation.report import (
 from medleyrec.evaluation.slices import of_events
 from medleyrec.evaluation.statistics import intervals, slice_intervals
 from medleyrec.models import baseline
-from medleyrec.models.base import Ranker
+from medleyrec.recipes.contestant import Contestant
+from medleyrec.recipes.examples import examples
 from medleyrec.recipes.experiment import Experiment
 from medleyrec.recipes.listener import Listener
 from medleyrec.recipes.prepare import TRUTH, open_dataset
@@ -42,18 +40,7 @@ from medleyrec.training.loop import LOG
 
 HEADLINE = "ndcg@10"
 ORACLE = "NDCG@10"
-SHOWN = 8  # items of a history, and recommendations, of an example
 HISTORY = 50  # events that a baseline may look at
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Contestant:
-    """One line of the table: a baseline, or the seeds of one model."""
-
-    name: str
-    rankers: tuple[Ranker, ...]
-    max_length: int
-    runs: tuple[Run, ...] = ()
 
 
 def run_evaluate(
@@ -173,7 +160,7 @@ def _report(
         slices=_slices(events, split, values, headline),
         comparisons=compare_all(values, events.users, pairs, [headline]) if pairs else (),
         curves=tuple(_curve(c.runs[0], c.name) for c in models),
-        examples=_examples(experiment, split, events, contestants, values, headline),
+        examples=examples(experiment, split, events, contestants, values, headline),
         notes=(
             *standard_notes(
                 candidates="log",
@@ -280,56 +267,3 @@ def _curve(run: Run, name: str) -> Curve:
 
 def _lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
-def _examples(
-    experiment: Experiment,
-    split: Split,
-    events: EvalEvents,
-    contestants: Sequence[Contestant],
-    values: dict[str, Values],
-    headline: str,
-) -> tuple[ExampleUser, ...]:
-    """A few users, drawn at random, with what the best model shows them."""
-    if not experiment.evaluate.examples:
-        return ()
-    best = max(contestants, key=lambda c: (bool(c.runs), float(values[c.name][headline].mean())))
-    rng = np.random.default_rng(0)
-    rows = np.sort(rng.permutation(len(events))[: experiment.evaluate.examples])
-    some = events.take(rows)
-    data = split.dataset
-    seen = seen_items(data.items, some) if data.manifest["facts"]["repeat_rate"] < 0.05 else None
-    items, _ = top_items(
-        best.rankers[0], batches_of(data, some, max_length=best.max_length), candidates_of(data), SHOWN, seen=seen
-    )
-    ranks = ranks_of(best.rankers[0], split, some, max_length=best.max_length).rank
-    cards = _Cards(data)
-    return tuple(
-        ExampleUser(
-            user=data.user_ids[int(some.users[n])],
-            model=best.name,
-            history=tuple(cards(int(r)) for r in _last(data, some, n)),
-            recommended=tuple(cards(int(r), target=int(some.targets[n])) for r in items[n] if r),
-            target=cards(int(some.targets[n])),
-            rank=float(ranks[n]),
-        )
-        for n in range(len(some))
-    )
-
-
-def _last(data: Dataset, events: EvalEvents, n: int) -> list[int]:
-    start, end = int(events.history_starts[n]), int(events.history_ends[n])
-    rows: list[int] = data.items[max(start, end - SHOWN) : end].tolist()
-    return rows
-
-
-class _Cards:
-    """Items as a reader sees them."""
-
-    def __init__(self, data: Dataset) -> None:
-        self.data = data
-        self.titles = data.catalogue.column("title")
-
-    def __call__(self, row: int, *, target: int | None = None) -> ItemCard:
-        title = self.titles[row - 1].as_py() or self.data.item_ids[row]
-        return ItemCard(title=title, picture=self.data.picture(row), is_target=row == target)
