@@ -10,6 +10,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import duckdb
@@ -51,8 +52,9 @@ def main() -> None:
     for step in steps:
         run(folder, step)
     made = next((folder / "shop" / "runs").iterdir())
-    bought = (folder / "sales.csv").read_text().splitlines()[1].split(",")[1]
-    run(folder, ["recommend", str(made.relative_to(folder)), "--history", bought, "-k", "5"])
+    sold = Counter(line.split(",")[1] for line in (folder / "sales.csv").read_text().splitlines()[1:])
+    history = ",".join(article for article, _ in sold.most_common(2))
+    run(folder, ["recommend", str(made.relative_to(folder)), "--history", history, "-k", "5"])
     print(f"in all {time.perf_counter() - begun:.0f} s")
 
 

@@ -106,7 +106,10 @@ class Run:
         known = [(i, data.item_rows[item]) for i, item in enumerate(history) if item in data.item_rows]
         if not known:
             shown = ", ".join(repr(i) for i in list(history)[:3]) or "nothing"
-            raise InputError(f"none of the history ({shown}) is an item of {data.folder}; check the ids")
+            raise InputError(
+                f"none of the history ({shown}) is an item of {data.folder}; check the ids, or keep rarer items with a "
+                "lower prepare.min_item_events"
+            )
         if times is not None and len(times) != len(history):
             raise InputError(f"{len(times)} times were given for {len(history)} items; give one for each")
         clock = [0] * len(history) if times is None else list(times)
