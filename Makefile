@@ -3,7 +3,7 @@
 #   make test        the test suite
 #   make check       ruff, mypy --strict, the layer test
 #   make test-slow   the thorough checks
-#   make bench       benchmarks/RESULTS.md
+#   make bench       the training benchmark (benchmarks/README.md)
 # TORCH_INDEX=<url> takes torch from another index, such as a CPU-only or a CUDA build.
 PYTHON ?= python3
 VENV := .venv
