@@ -46,7 +46,6 @@ def kept(row: ModelRow, report: Report) -> dict[str, Any]:
         "oracle_share": row.oracle_share,
         "coverage": row.coverage,
         "parameters": row.parameters,
-        "training_seconds": row.training_seconds,
         "against": {
             c.reference: {
                 "difference": c.difference.value,
