@@ -27,6 +27,14 @@ app = typer.Typer(
 )
 
 Target = Annotated[Path, typer.Argument(help="A project folder, a medley.toml, or a run folder.", show_default=False)]
+SplitKind = Annotated[
+    str | None,
+    typer.Option(
+        "--split",
+        help="leave-one-out or time: each user's last events, or one cut in time.",
+        show_default="leave-one-out",
+    ),
+]
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", help="Any setting, such as train.seed=3; can be repeated.", metavar="KEY=VALUE"),
@@ -42,6 +50,10 @@ def _experiment(target: Path, overrides: list[str] | None, flags: dict[str, Any]
     from medleyrec.recipes.experiment import load_experiment
 
     return load_experiment(target, overrides=overrides or (), flags=flags)
+
+
+def _split_flags(kind: str | None) -> dict[str, Any]:
+    return {} if kind is None else {"split": {"kind": kind}}
 
 
 def _pairs(values: list[str] | None, option: str) -> dict[str, str]:
@@ -78,9 +90,10 @@ def prepare(
     item_column: Annotated[list[str] | None, typer.Option(help="The same for the catalogue.")] = None,
     bazaar: Annotated[bool, typer.Option("--bazaar", help="Generate the planted bazaar instead.")] = False,
     memory_limit: Annotated[str | None, typer.Option(help="For DuckDB, such as 2GB; it spills beyond.")] = None,
+    split: SplitKind = None,
     set_: Set = None,
 ) -> None:
-    """Clean a log and its catalogue into PROJECT/dataset, with a leave-one-out split."""
+    """Clean a log and its catalogue into PROJECT/dataset, and cut it into what teaches and what judges."""
     from medleyrec.recipes.prepare import BAZAAR_OPTIONS, run_prepare
 
     source: dict[str, Any] = {"kind": "bazaar"} if bazaar else {}
@@ -93,6 +106,7 @@ def prepare(
     flags: dict[str, Any] = {"source": source} if source else {}
     if bazaar:
         flags["prepare"] = BAZAAR_OPTIONS
+    flags |= _split_flags(split)
     experiment = _experiment(target, set_, flags)
     with _console() as listener:
         dataset = run_prepare(experiment, listener, memory_limit=memory_limit)
@@ -109,12 +123,13 @@ def encode(
     refit_encoders: Annotated[
         bool, typer.Option("--refit-encoders", help="Fit the encoders anew; every item is encoded again.")
     ] = False,
+    split: SplitKind = None,
     set_: Set = None,
 ) -> None:
     """Turn texts and pictures into vectors; unchanged items are not encoded again."""
     from medleyrec.recipes.encode import run_encode
 
-    flags = {"encode": {n: v for n, v in (("text", text), ("image", image)) if v is not None}}
+    flags = {"encode": {n: v for n, v in (("text", text), ("image", image)) if v is not None}, **_split_flags(split)}
     with _console() as listener:
         encoded = run_encode(_experiment(target, set_, flags), listener, refit=refit_encoders)
     _say(f"Next: medley train {target} --items {','.join(['id', *encoded])}")
@@ -138,12 +153,13 @@ def train(
         bool, typer.Option("--refit", help="Train on all events, for the epochs the finished run needed; to be served.")
     ] = False,
     again: Annotated[bool, typer.Option("--again", help="Repeat a finished run beside it.")] = False,
+    split: SplitKind = None,
     set_: Set = None,
 ) -> None:
     """Train a model into PROJECT/runs/NAME; stops early by the validation metric."""
     from medleyrec.recipes.train import run_train
 
-    flags: dict[str, Any] = {"model": {}, "train": {}}
+    flags: dict[str, Any] = {"model": {}, "train": {}, **_split_flags(split)}
     refit = refit or _is_refit(target)
     if model is not None:
         flags["model"]["name"] = model
@@ -172,6 +188,7 @@ def evaluate(
         list[Path], typer.Argument(help="A project (all its finished runs), or run folders of one project.")
     ],
     out: Annotated[Path | None, typer.Option(help="Folder of the report; by default the project.")] = None,
+    split: SplitKind = None,
     set_: Set = None,
 ) -> None:
     """Judge runs on the test events beside popularity and the transition heuristic; write report.html."""
@@ -185,7 +202,7 @@ def evaluate(
     if len(targets) > 1 and (len(runs) < len(targets) or len(homes) > 1):
         raise InputError("name either one project or run folders of one project")
     command = "medley evaluate " + " ".join(str(t) for t in targets)
-    experiment = _experiment(runs[0].folder if runs else targets[0], set_)
+    experiment = _experiment(runs[0].folder if runs else targets[0], set_, _split_flags(split))
     with _console() as listener:
         report = run_evaluate(experiment, listener, runs=runs, out=out, command=command)
     _print(console_table(report))

@@ -25,7 +25,7 @@ TITLE, DESCRIPTION, CATEGORIES, BRAND, PRICE, IMAGE = "title", "description", "c
 ITEM_COLUMNS = (ITEM, TITLE, DESCRIPTION, CATEGORIES, BRAND, PRICE, IMAGE)
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
-LEAVE_ONE_OUT = "leave-one-out"
+LEAVE_ONE_OUT, TIME_CUT = "leave-one-out", "time"
 
 ID, TEXT, PICTURE = "id", "text", "image"
 FEATURES = (TEXT, PICTURE)

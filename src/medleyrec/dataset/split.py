@@ -2,22 +2,35 @@
 
 Letters:  E events   U users   V items, row 0 being padding
 User u trains on [offsets[u], train_end[u]), validates on [train_end[u], validation_end[u]), is tested on the rest.
+Leave-one-out cuts each user's history by itself; a global time cut puts everything before one moment into training, so
+that nothing is predicted from what happened later to others.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from medleyrec import storage
 from medleyrec.dataset.dataset import Dataset
-from medleyrec.schema import LEAVE_ONE_OUT, TEST, TRAIN, VALIDATION, EvalEvents, Facts, InputError, Int32s, Int64s, Mask
+from medleyrec.dataset.moments import day
+from medleyrec.schema import (
+    TEST,
+    VALIDATION,
+    EvalEvents,
+    Facts,
+    InputError,
+    Int32s,
+    Int64s,
+    Mask,
+)
 
-FORMAT_VERSION = 1
+Targets = Literal["successive", "first", "last", "all"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -35,6 +48,17 @@ class TrainingLog:
 
     def __repr__(self) -> str:
         return f"TrainingLog({len(self)} users, {int((self.ends - self.starts).sum())} events)"
+
+    def blocks(self, size: int = 1 << 22) -> Iterator[TrainingLog]:
+        """The same, a run of users at a time, each of about `size` events: for sums over more than memory holds."""
+        done = (self.ends - self.starts).cumsum()
+        total = int(done[-1]) if len(done) else 0
+        edges = np.searchsorted(done, np.arange(size, total + size, size)) + 1  # users that fill a block
+        first = 0
+        for last in np.unique(np.minimum(edges, len(self))).tolist():
+            span = slice(first, last)
+            yield TrainingLog(self.items, self.times, self.starts[span], self.ends[span], self.num_items)
+            first = last
 
     @cached_property
     def events(self) -> Int64s:
@@ -56,10 +80,26 @@ class Split:
     train_end: Int64s  # (U,) indices into the flat log
     validation_end: Int64s  # (U,)
     manifest: dict[str, Any]
+    targets: Targets = "successive"
 
     def __repr__(self) -> str:
         parts = ", ".join(f"{n:,} {part}" for part, n in self.manifest["counts"].items())
         return f"Split({self.name}: {parts})"
+
+    @property
+    def told(self) -> str:
+        """For a reader of a report."""
+        cuts = self.manifest["cuts"]
+        if cuts is None:
+            return self.name
+        return (
+            f"time cut (validation from {day(cuts[VALIDATION])}, test from {day(cuts[TEST])}; {self.targets} targets)"
+        )
+
+    @property
+    def is_time_cut(self) -> bool:
+        """Whether items that training lacks were unknown at the cut, rather than left out of it."""
+        return self.manifest["cuts"] is not None
 
     @property
     def folder(self) -> Path:
@@ -77,12 +117,27 @@ class Split:
     @property
     def in_train(self) -> Mask:
         """(V,) whether the training part holds the item."""
-        return self.train_counts > 0
+        mask: Mask = np.asarray(self.train_counts) > 0
+        return mask
 
     @cached_property
     def vocabulary(self) -> Int32s:
         """Numbers (in `dataset.labels`) of the category labels that training items carry."""
         return storage.open_array(self.folder / "vocabulary.npy")
+
+    @cached_property
+    def known(self) -> Mask:
+        """(V,) items that a model may know: classes of the softmax. All of the log's, or those seen before the cut."""
+        if self.is_time_cut:
+            return self.in_train
+        rows = np.arange(self.dataset.num_items)
+        mask: Mask = (rows > 0) & (rows < self.dataset.num_log_items)
+        return mask
+
+    def unanswerable(self, events: EvalEvents) -> Mask:
+        """(E,) events that no model can answer from what it learnt: no history, or an item unknown at the cut."""
+        mask: Mask = (events.history_ends == events.history_starts) | ~self.known[events.targets]
+        return mask
 
     def training_log(self, *, refit: bool = False) -> TrainingLog:
         """The training part; with `refit` all events, for a model that is to be served."""
@@ -91,82 +146,33 @@ class Split:
         return TrainingLog(data.items, data.times, data.offsets[:-1], ends, data.num_items)
 
     def eval_events(self, part: str) -> EvalEvents:
-        """Events of `part` ("validation" or "test"); each history ends right before its target."""
+        """Events of `part` ("validation" or "test") that `targets` chooses.
+
+        A history ends right before its target, or, for `targets = "all"`, where the part begins.
+        """
         if part not in (VALIDATION, TEST):
             raise InputError(f"{part!r} is not a part to evaluate on; choose {VALIDATION!r} or {TEST!r}")
         first, last = (
             (self.train_end, self.validation_end)
             if part == VALIDATION
-            else (self.validation_end, self.dataset.offsets[1:])
+            else (self.validation_end, np.asarray(self.dataset.offsets[1:]))
         )
+        if self.targets == "first":
+            last = np.minimum(last, first + 1)
+        elif self.targets == "last":
+            first = np.maximum(first, last - 1)
         users = np.repeat(np.arange(len(first)), last - first)
         before = np.concatenate([[0], (last - first).cumsum()[:-1]])
-        targets = np.arange(len(users)) + np.repeat(first - before, last - first)
-        return EvalEvents(users, self.dataset.offsets[users], targets, np.asarray(self.dataset.items[targets]))
+        events = np.arange(len(users)) + np.repeat(first - before, last - first)
+        ends = np.asarray(first)[users] if self.targets == "all" else events
+        return EvalEvents(users, self.dataset.offsets[users], ends, np.asarray(self.dataset.items[events]))
 
 
-def leave_one_out(dataset: Dataset) -> Split:
-    """The last event of each user is tested, the one before validated; users with fewer than 3 events only train.
-
-    Found finished, it is opened; else it is computed and written to ``splits/leave-one-out``.
-    """
-    folder = dataset.folder / "splits" / LEAVE_ONE_OUT
-    if not (folder / "manifest.json").exists():
-        ends = np.asarray(dataset.offsets[1:])
-        held_out = np.where(np.diff(dataset.offsets) >= 3, 1, 0)
-        _write(dataset, folder, LEAVE_ONE_OUT, ends - 2 * held_out, ends - held_out)
-    return open_split(dataset, LEAVE_ONE_OUT)
-
-
-SPLITS = {LEAVE_ONE_OUT: leave_one_out}
-
-
-def open_split(dataset: Dataset, name: str) -> Split:
+def open_split(dataset: Dataset, name: str, *, targets: Targets = "successive") -> Split:
     folder = dataset.folder / "splits" / name
     if not (folder / "manifest.json").exists():
         made = sorted(p.parent.name for p in dataset.folder.glob("splits/*/manifest.json"))
         raise InputError(f"{dataset.folder} has no split {name!r} (it has: {made or 'none'})")
     manifest = storage.read_json(folder / "manifest.json")
     train_end, validation_end = (storage.open_array(folder / f"{n}.npy") for n in ("train_end", "validation_end"))
-    return Split(dataset, name, train_end, validation_end, manifest)
-
-
-def _write(dataset: Dataset, folder: Path, name: str, train_end: Int64s, validation_end: Int64s) -> None:
-    log = TrainingLog(dataset.items, dataset.times, dataset.offsets[:-1], train_end, dataset.num_items)
-    counts = np.bincount(dataset.items[log.events], minlength=dataset.num_items).astype(np.int64)
-    vocabulary = _vocabulary(dataset, counts > 0)
-    with storage.atomic_folder(folder) as partial:
-        for key, array in (("train_end", train_end), ("validation_end", validation_end), ("train_counts", counts)):
-            np.save(partial / f"{key}.npy", array)
-        np.save(partial / "vocabulary.npy", vocabulary)
-        manifest = {
-            "format_version": FORMAT_VERSION,
-            "name": name,
-            "dataset": dataset.manifest["identity"],
-            "counts": {
-                TRAIN: len(log.events),
-                VALIDATION: int((validation_end - train_end).sum()),
-                TEST: int((dataset.offsets[1:] - validation_end).sum()),
-            },
-            "facts": {
-                "num_items": dataset.num_items,
-                "num_categories": len(vocabulary),
-                **_time_facts(dataset, log),
-            },
-        }
-        storage.write_json(partial / "manifest.json", manifest)
-
-
-def _vocabulary(dataset: Dataset, in_train: Mask) -> Int32s:
-    offsets, labels = dataset.categories
-    rows = np.repeat(np.arange(dataset.num_items), np.diff(offsets))
-    return np.unique(labels[in_train[rows]]).astype(np.int32)
-
-
-def _time_facts(dataset: Dataset, log: TrainingLog) -> dict[str, int]:
-    times, users = dataset.times[log.events], log.users
-    gaps = np.diff(times)[users[1:] == users[:-1]]
-    return {
-        "start_time": int(times.min()) if len(times) else 0,
-        "max_gap": int(gaps.max()) if len(gaps) else 0,
-    }
+    return Split(dataset, name, train_end, validation_end, manifest, targets)

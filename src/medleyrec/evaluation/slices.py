@@ -47,7 +47,14 @@ def by_popularity(targets: Int32s, training_counts: Int64s, *, head: float = HEA
     }
 
 
-def of_events(events: EvalEvents, training_counts: Int64s) -> Masks:
-    """Both of the above for the events of a split; slices without events are left out."""
+def by_training(trained: Int64s) -> Masks:
+    """trained (E,) training events of each event's user: who came after a time cut is new to every model."""
+    return {"user known at the cut": trained > 0, "user new since the cut": trained == 0}
+
+
+def of_events(events: EvalEvents, training_counts: Int64s, trained: Int64s | None = None) -> Masks:
+    """All of the above for the events of a split; slices without events are left out."""
     masks = by_history(events.history_ends - events.history_starts) | by_popularity(events.targets, training_counts)
+    if trained is not None:
+        masks |= by_training(trained)
     return {name: mask for name, mask in masks.items() if mask.any()}

@@ -5,6 +5,7 @@ A row is the parts side by side (`join = "concat"`, D = parts x H) or their sum 
 Features are standardised on the training items (mean 0, equal deviations, vectors of length about 1), then projected;
 what an item lacks is a learnt vector. The length matters: at unit deviation of F columns, one optimiser step moves the
 projected vectors F times as far as an id's, and content drowns the ids.
+`raw` takes features as they are and a missing one as zeros, and leaves row 0 as it is drawn: for models published so.
 """
 
 from __future__ import annotations
@@ -29,12 +30,15 @@ class ContentPart(nn.Module):
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, name: str, features: Features, width: int, *, train_items: Mask | None) -> None:
+    def __init__(
+        self, name: str, features: Features, width: int, *, train_items: Mask | None, raw: bool = False
+    ) -> None:
         super().__init__()
+        self.raw = raw
         vectors = torch.from_numpy(np.asarray(features.vectors[name], np.float32))
         present = torch.from_numpy(np.asarray(features.present[name], bool))
         known = present if train_items is None else present & torch.from_numpy(np.asarray(train_items))
-        some = vectors[known] if bool(known.any()) else torch.zeros(1, vectors.shape[1])
+        some = vectors[known] if bool(known.any()) and not raw else torch.zeros(1, vectors.shape[1])
         deviation = some.std(0, correction=0)
         self.register_buffer("mean", some.mean(0))
         # A column that never varies says nothing; dividing by its rounding noise would make it loud.
@@ -45,12 +49,12 @@ class ContentPart(nn.Module):
         self.register_buffer("vectors", self._standardised(vectors, present), persistent=False)
         self.register_buffer("present", present, persistent=False)
         self.project = nn.Linear(vectors.shape[1], width)
-        self.missing = nn.Parameter(torch.zeros(width))
-        nn.init.normal_(self.project.weight, std=CONTENT_SCALE)
+        self.missing = None if raw else nn.Parameter(torch.zeros(width))
+        nn.init.normal_(self.project.weight, std=ID_SCALE if raw else CONTENT_SCALE)
         nn.init.zeros_(self.project.bias)
 
     def _standardised(self, vectors: Tensor, present: Tensor) -> Tensor:
-        return torch.where(present[:, None], (vectors - self.mean) * self.scale, 0.0)
+        return torch.where(present[:, None], vectors if self.raw else (vectors - self.mean) * self.scale, 0.0)
 
     def forward(self, ids: Tensor | None) -> Tensor:
         """Of the items `ids` (n,), or of all."""
@@ -62,11 +66,12 @@ class ContentPart(nn.Module):
         return self.placed(self._standardised(vectors.float(), present), present)
 
     def placed(self, vectors: Tensor, present: Tensor) -> Tensor:
-        return torch.where(present[:, None], self.project(vectors), self.missing)  # (n, H)
+        projected: Tensor = self.project(vectors)  # (n, H)
+        return projected if self.missing is None else torch.where(present[:, None], projected, self.missing)
 
 
 class ItemRows(nn.Module):
-    """`rows(ids)` -> (n, D) raw item vectors; row 0 is zero and never a candidate."""
+    """`rows(ids)` -> (n, D) raw item vectors; row 0 is zero (unless `raw`) and never a candidate."""
 
     def __init__(
         self,
@@ -77,17 +82,20 @@ class ItemRows(nn.Module):
         features: Features | None = None,
         train_items: Mask | None = None,
         join: Literal["sum", "concat"] = "sum",
+        raw: bool = False,
     ) -> None:
         super().__init__()
         check_parts(parts, features)
+        self.raw = raw
         self.num_items, self.width, self.parts, self.join = num_items, width, parts, join
         self.ids = nn.Embedding(num_items, width, padding_idx=PAD) if ID in parts else None
         if self.ids is not None:
             nn.init.normal_(self.ids.weight, std=ID_SCALE)
-            with torch.no_grad():
-                self.ids.weight[PAD] = 0
+            if not raw:
+                with torch.no_grad():
+                    self.ids.weight[PAD] = 0
         content = {
-            name: ContentPart(name, features, width, train_items=train_items)
+            name: ContentPart(name, features, width, train_items=train_items, raw=raw)
             for name in parts
             if name != ID and features is not None
         }
@@ -95,6 +103,12 @@ class ItemRows(nn.Module):
             if len(part.vectors) != num_items:
                 raise InputError(f"the {name} features have {len(part.vectors)} rows, the item table has {num_items}")
         self.content = nn.ModuleDict(content)
+
+    def silence(self, items: Mask) -> None:
+        """Zero the ids of `items` (V,), which training will never touch: a random vector would only be noise."""
+        if self.ids is not None:
+            with torch.no_grad():
+                self.ids.weight[torch.from_numpy(items).to(self.ids.weight.device)] = 0
 
     @property
     def out_width(self) -> int:
@@ -111,8 +125,10 @@ class ItemRows(nn.Module):
             else:
                 pieces.append(self.content[name](ids))
         rows = self._joined(pieces)
+        if self.raw or self.parts == (ID,):
+            return rows
         real = (torch.arange(self.num_items, device=rows.device) if ids is None else ids) != PAD
-        return rows if self.parts == (ID,) else rows * real[:, None]  # (n, D)
+        return rows * real[:, None]  # (n, D)
 
     def all(self) -> Tensor:
         """(V, D)"""

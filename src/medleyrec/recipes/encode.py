@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from medleyrec.dataset.cuts import make_split
 from medleyrec.dataset.dataset import Dataset
-from medleyrec.dataset.split import Split, leave_one_out
+from medleyrec.dataset.split import Split
 from medleyrec.features import (
     ENCODERS,
     FeatureReport,
@@ -29,12 +30,12 @@ NONE = "none"
 
 
 def run_encode(experiment: Experiment, listener: Listener, *, refit: bool = False) -> dict[str, FeatureReport]:
-    """Write ``<project>/dataset/features/<text|image>``; what the store holds already is not encoded again.
+    """Write ``<project>/dataset/features/<split>/<text|image>``; what the store holds already is not encoded again.
 
     Encoders that must be fitted are fitted on the items of the training part; a fitted one is kept and used again.
     """
     dataset = open_dataset(experiment.project)
-    split = leave_one_out(dataset)
+    split = make_split(dataset, experiment.split)
     contents = _contents(dataset, experiment.encode, listener)
     if not contents:
         raise InputError("nothing to encode: both encoders are off, or the dataset has neither texts nor pictures")
@@ -85,13 +86,14 @@ def _encode(
     encoder, fitted = ready_encoder(kind, store, split.name, train, refit=refit, progress=fitting)
     if fitted:
         listener.say(f"{encoder_name} was fitted on the {name} of {len(train):,} training items.")
-    report = encode_items(contents, encoder, store, features_folder(split.dataset) / name, progress=encoding)
+    report = encode_items(contents, encoder, store, features_folder(split) / name, progress=encoding)
     listener.say(f"{name}: {report}.")
     return report
 
 
-def features_folder(dataset: Dataset) -> Path:
-    return dataset.folder / "features"
+def features_folder(split: Split) -> Path:
+    """Of a split: encoders are fitted on its training items alone."""
+    return split.dataset.folder / "features" / split.name
 
 
 def feature_identity(manifest: dict[str, Any]) -> list[str]:
@@ -99,7 +101,7 @@ def feature_identity(manifest: dict[str, Any]) -> list[str]:
     return [manifest["encoder"], manifest["revision"], manifest["content"]]
 
 
-def load_features(dataset: Dataset, names: Sequence[str]) -> Features:
+def load_features(split: Split, names: Sequence[str]) -> Features:
     """The named tables, text and pictures only; raises InputError where one is not encoded yet."""
     wanted = [n for n in names if n in FEATURES]
-    return open_features(features_folder(dataset), wanted) if wanted else Features()
+    return open_features(features_folder(split), wanted) if wanted else Features()

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from medleyrec import storage
+from medleyrec.dataset.cuts import SplitConfig, make_split
 from medleyrec.dataset.dataset import Dataset
-from medleyrec.dataset.split import Split, open_split
+from medleyrec.dataset.split import Split
 from medleyrec.evaluation.comparisons import compare_all
 from medleyrec.evaluation.metrics import Values, event_values, mean_over_seeds, metric_names
 from medleyrec.evaluation.ranking import top_items
@@ -27,13 +28,21 @@ from medleyrec.evaluation.report import (
 )
 from medleyrec.evaluation.slices import of_events
 from medleyrec.evaluation.statistics import intervals, slice_intervals
-from medleyrec.models import baseline
 from medleyrec.recipes.contestant import Contestant
 from medleyrec.recipes.examples import examples
 from medleyrec.recipes.experiment import Experiment
 from medleyrec.recipes.listener import Listener
 from medleyrec.recipes.prepare import TRUTH, open_dataset
-from medleyrec.recipes.ranking import batches_of, candidates_of, ranks_of
+from medleyrec.recipes.ranking import (
+    KNOWN,
+    WithFallback,
+    batches_of,
+    candidate_kind,
+    candidates_of,
+    fallback_of,
+    fitted_baseline,
+    ranks_of,
+)
 from medleyrec.recipes.run import Run, runs_of
 from medleyrec.schema import ID, TEST, EvalEvents, InputError
 from medleyrec.training.loop import LOG
@@ -51,9 +60,13 @@ def run_evaluate(
     Writes report.json, report.md and report.html into `out` (by default the project folder).
     """
     dataset = open_dataset(experiment.project)
-    split = open_split(dataset, experiment.evaluate.split)
-    runs = list(runs) or [r for r in runs_of(experiment.project) if r.record["dataset"] == dataset.manifest["identity"]]
+    known = [r for r in runs_of(experiment.project) if r.record["dataset"] == dataset.manifest["identity"]]
+    config = _split_config(experiment, runs or known)
+    split = make_split(dataset, config)
+    runs = list(runs) or [r for r in known if SplitConfig(**r.record["split"]) == config]
     for run in runs:
+        if SplitConfig(**run.record["split"]) != config:
+            raise InputError(f"{run.folder} was trained under another split than {config.name}; evaluate it by itself")
         if run.record["refit"]:
             raise InputError(f"{run.folder} was trained on test events too; evaluate the run without --refit")
         if not run.result:
@@ -62,7 +75,7 @@ def run_evaluate(
         raise InputError("there is nothing to evaluate: no finished run, and evaluate.baselines is empty")
     events = split.eval_events(TEST)
     if not len(events):
-        raise InputError(f"{dataset.folder} has no test event (no user has three events); loosen the filters")
+        raise InputError(f"{dataset.folder} has no test event under {split.name}; loosen the filters")
     contestants = [*_baselines(experiment, split), *_models(runs)]
     names = metric_names(experiment.evaluate.cutoffs)
     values = {c.name: _values(c, experiment, split, events, names, listener) for c in contestants}
@@ -71,13 +84,16 @@ def run_evaluate(
     return report
 
 
+def _split_config(experiment: Experiment, runs: Sequence[Run]) -> SplitConfig:
+    """The one asked for, or else the one that all runs were trained on."""
+    splits = {SplitConfig(**run.record["split"]) for run in runs}
+    if "split" in experiment.model_fields_set or len(splits) != 1:
+        return experiment.split
+    return splits.pop()
+
+
 def _baselines(experiment: Experiment, split: Split) -> list[Contestant]:
-    log, data = split.training_log(), split.dataset
-    taken = np.asarray(data.items[log.events]), np.asarray(data.times[log.events]), log.users
-    return [
-        Contestant(name, (baseline(name).fit(*taken, num_items=data.num_items),), HISTORY)
-        for name in experiment.evaluate.baselines
-    ]
+    return [Contestant(name, (fitted_baseline(name, split),), HISTORY) for name in experiment.evaluate.baselines]
 
 
 def _models(runs: Sequence[Run]) -> list[Contestant]:
@@ -121,6 +137,7 @@ def _values(
                     split,
                     events,
                     max_length=contestant.max_length,
+                    candidates=experiment.evaluate.candidates,
                     mask_seen=experiment.evaluate.mask_seen,
                     progress=progress,
                 ),
@@ -146,14 +163,14 @@ def _report(
     plain = next((c.name for c in models if c.runs[0].record["items"] == [ID]), None)
     references = [*(c.name for c in contestants if not c.runs), plain]
     pairs = [(c.name, r) for c in models for r in references if r not in (None, c.name)]
-    candidates = candidates_of(data)
+    kind = candidate_kind(split, experiment.evaluate.candidates)
     return Report(
         title=f"Medley on {experiment.project.resolve().name}",
-        split=split.name,
-        candidates="log",
+        split=split.told,
+        candidates=kind,
         events=len(events),
         users=len(np.unique(events.users)),
-        models=tuple(_row(c, split, events, values[c.name], oracle) for c in contestants),
+        models=tuple(_row(c, experiment, split, events, values[c.name], oracle) for c in contestants),
         facts=_facts(data, split, oracle),
         headline=headline,
         plain=plain,
@@ -163,12 +180,13 @@ def _report(
         examples=examples(experiment, split, events, contestants, values, headline),
         notes=(
             *standard_notes(
-                candidates="log",
-                num_candidates=len(candidates),
-                split=split.name,
+                candidates=kind,
+                num_candidates=len(candidates_of(split, kind)),
+                split=split.told,
                 max_length=max(c.max_length for c in contestants),
                 seen_masked=experiment.evaluate.mask_seen,
             ),
+            *_left_over(split, events, kind),
             *_caveats(data),
         ),
         command=command or f"medley evaluate {experiment.project}",
@@ -177,15 +195,16 @@ def _report(
 
 def _row(
     c: Contestant,
+    experiment: Experiment,
     split: Split,
     events: EvalEvents,
     values: Values,
     oracle: dict[str, float] | None,
 ) -> ModelRow:
-    data = split.dataset
     metrics = intervals(values, events.users)
-    candidates = candidates_of(data)
-    shown, _ = top_items(c.rankers[0], batches_of(data, events, max_length=c.max_length), candidates, 10)
+    candidates = candidates_of(split, experiment.evaluate.candidates)
+    ranker = WithFallback(c.rankers[0], fallback_of(split)) if split.unanswerable(events).any() else c.rankers[0]
+    shown, _ = top_items(ranker, batches_of(split, events, max_length=c.max_length), candidates, 10)
     reached = reach(shown, candidates.numpy(), np.asarray(split.train_counts))
     share = metrics[HEADLINE].value / oracle[ORACLE] if oracle and HEADLINE in metrics else None
     return ModelRow(
@@ -236,6 +255,25 @@ def _facts(data: Dataset, split: Split, oracle: dict[str, float] | None) -> dict
     return told
 
 
+def _left_over(split: Split, events: EvalEvents, candidates: str) -> tuple[str, ...]:
+    """What became of the events that no model can answer from what it learnt."""
+    empty = events.history_ends == events.history_starts
+    unknown = ~split.known[events.targets]
+    told = []
+    if empty.any():
+        told.append(
+            f"{empty.sum():,} of {len(events):,} events ({empty.mean():.1%}) come without a history: recent popularity "
+            "ranks them, in every row of the table alike."
+        )
+    if unknown.any():
+        fate = "count as missed" if candidates == KNOWN else "are ranked by recent popularity, in every row alike"
+        told.append(
+            f"{unknown.sum():,} of {len(events):,} events ({unknown.mean():.1%}) take an item that was unknown at the "
+            f"cut: they {fate}."
+        )
+    return tuple(told)
+
+
 def _caveats(data: Dataset) -> tuple[str, ...]:
     facts = data.manifest["facts"]
     if facts["users_with_last_two_tied"] < 0.05:
@@ -247,7 +285,8 @@ def _caveats(data: Dataset) -> tuple[str, ...]:
 
 
 def _slices(events: EvalEvents, split: Split, values: dict[str, Values], headline: str) -> tuple[SliceRow, ...]:
-    masks = of_events(events, np.asarray(split.train_counts))
+    trained = np.asarray(split.train_end - split.dataset.offsets[:-1])[events.users]
+    masks = of_events(events, np.asarray(split.train_counts), trained if split.is_time_cut else None)
     chosen = {m: Values((headline,), v[headline][:, None]) for m, v in values.items()}
     found = {m: slice_intervals(v, events.users, masks) for m, v in chosen.items()}
     return tuple(

@@ -13,7 +13,7 @@ from medleyrec.evaluation.ranking import seen_items, top_items
 from medleyrec.evaluation.report import ExampleUser, ItemCard
 from medleyrec.recipes.contestant import Contestant
 from medleyrec.recipes.experiment import Experiment
-from medleyrec.recipes.ranking import batches_of, candidates_of, ranks_of
+from medleyrec.recipes.ranking import WithFallback, batches_of, candidates_of, fallback_of, ranks_of
 from medleyrec.recipes.run import RARE_REPEATS
 from medleyrec.schema import EvalEvents
 
@@ -37,10 +37,11 @@ def examples(
     some = events.take(rows)
     data = split.dataset
     seen = seen_items(data.items, some) if data.manifest["facts"]["repeat_rate"] < RARE_REPEATS else None
-    items, _ = top_items(
-        best.rankers[0], batches_of(data, some, max_length=best.max_length), candidates_of(data), SHOWN, seen=seen
-    )
-    ranks = ranks_of(best.rankers[0], split, some, max_length=best.max_length).rank
+    chosen = experiment.evaluate.candidates
+    ranker = WithFallback(best.rankers[0], fallback_of(split)) if split.unanswerable(some).any() else best.rankers[0]
+    batches = batches_of(split, some, max_length=best.max_length)
+    items, _ = top_items(ranker, batches, candidates_of(split, chosen), SHOWN, seen=seen)
+    ranks = ranks_of(ranker, split, some, max_length=best.max_length, candidates=chosen).rank
     cards = _Cards(data)
     return tuple(
         ExampleUser(

@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
 from medleyrec import storage
 from medleyrec.config import Config, parse, read_toml, with_overrides
+from medleyrec.dataset.cuts import SplitConfig
 from medleyrec.dataset.prepare import PrepareConfig
 from medleyrec.features import DEFAULT_ENCODERS
 from medleyrec.features.text import TextFields
-from medleyrec.schema import LEAVE_ONE_OUT, PICTURE, TEXT, InputError
+from medleyrec.schema import PICTURE, TEXT, InputError
 from medleyrec.sources import SOURCES
 from medleyrec.training.config import TrainConfig
 
 RUN_RECORD = "run.json"
+SPLIT_CHOICE = "split.json"  # what `medley prepare --split` chose, for the later steps of that project
 _PATHS = ("interactions", "items", "images")
 
 
@@ -38,7 +40,11 @@ class ModelConfig(Config):
 
 
 class EvaluateConfig(Config):
-    split: str = LEAVE_ONE_OUT
+    candidates: Literal["log", "known", "catalogue"] | None = Field(
+        default=None,
+        description="what is ranked: items of the filtered log (default of leave-one-out), items known at the cut "
+        "(default of a time cut; other targets count as missed), or all that were numbered",
+    )
     cutoffs: tuple[int, ...] = Field(default=(5, 10, 20), min_length=1)
     baselines: tuple[str, ...] = ("popularity", "recent-popularity", "transitions")
     mask_seen: bool = Field(default=False, description="leave out of the ranking what the user had before")
@@ -51,6 +57,7 @@ class Experiment(Config):
     project: Path
     source: dict[str, Any] = Field(default_factory=dict)
     prepare: PrepareConfig = PrepareConfig()
+    split: SplitConfig = SplitConfig()
     encode: EncodeConfig = EncodeConfig()
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()
@@ -94,6 +101,8 @@ def _base(target: Path) -> dict[str, Any]:
         return {**record["experiment"], "project": str(target.absolute().parent.parent)}
     if (target / "medley.toml").exists():
         return _from_toml(target / "medley.toml") | {"project": str(target)}
+    if (target / SPLIT_CHOICE).exists():
+        return {"project": str(target), "split": storage.read_json(target / SPLIT_CHOICE)}
     if target.is_file():
         raise InputError(f"{target} is neither a project folder, a run folder nor a .toml file")
     return {"project": str(target)}

@@ -8,12 +8,12 @@ from pathlib import Path
 import duckdb
 
 from medleyrec import storage
+from medleyrec.dataset.cuts import make_split
 from medleyrec.dataset.dataset import Dataset
 from medleyrec.dataset.prepare import is_prepared, prepare
-from medleyrec.dataset.split import leave_one_out
 from medleyrec.dataset.sql import connect
 from medleyrec.models import load
-from medleyrec.recipes.experiment import Experiment
+from medleyrec.recipes.experiment import SPLIT_CHOICE, Experiment
 from medleyrec.recipes.listener import Listener
 from medleyrec.schema import InputError
 from medleyrec.sources import SOURCES
@@ -57,11 +57,18 @@ def run_prepare(
     finally:
         connection.close()
         shutil.rmtree(spill, ignore_errors=True)
-    leave_one_out(dataset)
+    _cut(dataset, experiment)
     _write_truth(kind, settings, project)
     for sentence in told(dataset) if done else [f"{dataset!r} is there already, made from the same input and options"]:
         listener.say(sentence)
     return dataset
+
+
+def _cut(dataset: Dataset, experiment: Experiment) -> None:
+    """Make the split, and keep the choice for the later steps of this project."""
+    make_split(dataset, experiment.split)
+    if "split" in experiment.model_fields_set:
+        storage.write_json(experiment.project / SPLIT_CHOICE, experiment.split.model_dump(mode="json"))
 
 
 def _bazaar_is_there(settings: object, experiment: Experiment) -> bool:

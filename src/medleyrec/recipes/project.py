@@ -37,28 +37,41 @@ class Project:
 
     def prepare(self, interactions: Path | str | None = None, *, kind: str = "tables", **sections: Any) -> Dataset:
         """From your files, or from another source: ``prepare(kind="bazaar")``. `prepare={...}` holds its options."""
-        options = sections.pop("prepare", {})
+        options, split = sections.pop("prepare", {}), sections.pop("split", None)
         source = {"kind": kind, **sections}
         if interactions is not None:
             source["interactions"] = interactions
-        return run_prepare(self._experiment(source=source, prepare=options), self.listener)
+        chosen = {} if split is None else {"split": split}
+        return run_prepare(self._experiment(source=source, prepare=options, **chosen), self.listener)
 
     def encode(self, **encoders: Any) -> dict[str, FeatureReport]:
         """``encode(text="tfidf-svd", image="none")``; both kinds of content by default."""
         return run_encode(self._experiment(encode=encoders), self.listener)
 
-    def fit(self, model: str = "sasrec", *, train: dict[str, Any] | None = None, **settings: Any) -> Run:
+    def fit(
+        self,
+        model: str = "sasrec",
+        *,
+        train: dict[str, Any] | None = None,
+        split: dict[str, Any] | None = None,
+        **settings: Any,
+    ) -> Run:
         """Train to the end of patience, or find the finished run. Raises KeyboardInterrupt after a clean Ctrl-C."""
-        chosen = {"name": model, "settings": settings}
-        run, interrupted = run_train(self._experiment(model=chosen, train=train or {}), self.listener)
+        sections: dict[str, Any] = {"model": {"name": model, "settings": settings}, "train": train or {}}
+        if split is not None:
+            sections["split"] = split
+        run, interrupted = run_train(self._experiment(**sections), self.listener)
         if interrupted:
             raise KeyboardInterrupt(f"{run.folder} is saved; call fit again to go on")
         return run
 
-    def evaluate(self, runs: Run | Sequence[Run] = (), **options: Any) -> Report:
+    def evaluate(
+        self, runs: Run | Sequence[Run] = (), *, split: dict[str, Any] | None = None, **options: Any
+    ) -> Report:
         """On the test events, beside the baselines; all finished runs by default. Writes report.html."""
         chosen = [runs] if isinstance(runs, Run) else list(runs)
-        return run_evaluate(self._experiment(evaluate=options), self.listener, runs=chosen)
+        sections: dict[str, Any] = {"evaluate": options} if split is None else {"evaluate": options, "split": split}
+        return run_evaluate(self._experiment(**sections), self.listener, runs=chosen)
 
     def _experiment(self, **sections: Any) -> Any:
         return load_experiment(self.folder, flags=sections)

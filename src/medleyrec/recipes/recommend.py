@@ -8,12 +8,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
+import torch
 
 from medleyrec import storage
 from medleyrec.dataset.dataset import Dataset
 from medleyrec.evaluation.ranking import seen_items, top_items
 from medleyrec.recipes.listener import Listener
-from medleyrec.recipes.ranking import batches_of, candidates_of
+from medleyrec.recipes.ranking import batches_of
 from medleyrec.recipes.run import Run
 from medleyrec.schema import PAD, EvalEvents, InputError
 
@@ -30,14 +31,15 @@ def recommend_all(run: Run, out: Path, listener: Listener, *, k: int = 10, leave
         raise InputError(f"--out {out} does not say its format; let it end in .parquet or .csv")
     data, rows = run.dataset, 0
     item_ids = np.array(data.item_ids, object)
+    candidates = torch.from_numpy(np.flatnonzero(run.known))
     with storage.atomic_file(out) as partial:
         writer = pq.ParquetWriter(partial, SCHEMA) if out.suffix == ".parquet" else pa_csv.CSVWriter(partial, SCHEMA)
         with writer:
             for start in range(0, len(data), BLOCK):
                 events = _everything(data, start, min(start + BLOCK, len(data)))
                 seen = seen_items(data.items, events) if run.leaves_out(leave_out_seen) else None
-                batches = batches_of(data, events, max_length=run.model.max_length)
-                items, scores = top_items(run.ranker, batches, candidates_of(data), k, seen=seen)
+                batches = batches_of(run.split, events, max_length=run.model.max_length)
+                items, scores = top_items(run.ranker, batches, candidates, k, seen=seen)
                 table = _table(data, events, items, scores, item_ids)
                 writer.write_table(table)
                 rows += len(table)

@@ -12,15 +12,16 @@ import numpy as np
 import torch
 
 from medleyrec import storage
+from medleyrec.dataset.cuts import SplitConfig, make_split
 from medleyrec.dataset.dataset import Dataset
-from medleyrec.dataset.split import Split, open_split
+from medleyrec.dataset.split import Split
 from medleyrec.evaluation.ranking import top_items
 from medleyrec.models import build
 from medleyrec.models.base import Frozen, SequenceModel
 from medleyrec.recipes.encode import feature_identity, features_folder, load_features
 from medleyrec.recipes.experiment import RUN_RECORD
 from medleyrec.recipes.prepare import open_dataset
-from medleyrec.schema import PAD, Batch, InputError
+from medleyrec.schema import PAD, Batch, InputError, Mask
 from medleyrec.training import checkpoint
 from medleyrec.training.loop import BEST
 
@@ -56,14 +57,14 @@ class Run:
 
     @cached_property
     def split(self) -> Split:
-        return open_split(self.dataset, self.record["split"])
+        return make_split(self.dataset, SplitConfig(**self.record["split"]))
 
     @cached_property
     def model(self) -> SequenceModel:
         """With the trained weights, in evaluation mode."""
         split = self.split
         self._check_features()
-        features = load_features(self.dataset, self.record["items"])
+        features = load_features(split, self.record["items"])
         model = build(
             self.record["model"]["name"],
             split.facts,
@@ -77,7 +78,7 @@ class Run:
     def _check_features(self) -> None:
         """Weights fit the vectors they were trained on, and no others."""
         for name, known in self.record["features"].items():
-            path = features_folder(self.dataset) / name / "manifest.json"
+            path = features_folder(self.split) / name / "manifest.json"
             if not path.exists() or feature_identity(storage.read_json(path)) != known:
                 raise InputError(
                     f"{self.folder} was trained on other {name} vectors than {path.parent} now holds; encode as before "
@@ -123,13 +124,21 @@ class Run:
             torch.zeros(1, dtype=torch.int64),
         )
         seen = [np.array([row for _, row in known], np.int32)] if self.leaves_out(leave_out_seen) else None
-        candidates = torch.arange(1, data.num_log_items)
+        candidates = torch.from_numpy(np.flatnonzero(self.known))
         items, scores = top_items(self.ranker, [(np.zeros(1, np.int64), batch)], candidates, k, seen=seen)
         return [
             (data.item_ids[row], float(score))
             for row, score in zip(items[0].tolist(), scores[0].tolist(), strict=True)
             if row != PAD
         ]
+
+    @property
+    def known(self) -> Mask:
+        """(V,) items that were classes of its training, and that it recommends."""
+        if not self.record["refit"]:
+            return self.split.known
+        rows = np.arange(self.dataset.num_items)
+        return np.asarray((rows != PAD) & (rows < self.dataset.num_log_items))
 
     def leaves_out(self, wanted: bool | None) -> bool:
         """Whether items of the history are left out of recommendations."""

@@ -16,13 +16,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 
 from medleyrec import storage
 from medleyrec.config import parse
 from medleyrec.dataset.batches import DeviceLog, Windows, one_pass_windows, prefix_windows
-from medleyrec.dataset.split import Split, TrainingLog, open_split
+from medleyrec.dataset.cuts import make_split
+from medleyrec.dataset.split import Split, TrainingLog
 from medleyrec.evaluation.metrics import parse_metric
 from medleyrec.models import build, model_class
 from medleyrec.models.base import Frozen, SequenceModel
@@ -49,7 +51,7 @@ def run_train(
     again: train anew beside an existing run.
     """
     dataset = open_dataset(experiment.project)
-    split = open_split(dataset, experiment.evaluate.split)
+    split = make_split(dataset, experiment.split)
     experiment = _resolved(experiment)
     record = _record(experiment, split, refit=refit)
     parse_metric(experiment.train.metric)
@@ -60,16 +62,17 @@ def run_train(
     if (folder / RESULT).exists():
         listener.say(f"{folder} is finished already; --again trains it anew.")
         return open_run(folder), False
-    features = load_features(dataset, record["items"])
+    features = load_features(split, record["items"])
     device = _device(experiment.train.device)
     accelerator = _accelerator(device, experiment.train.mixed_precision)
     log = split.training_log(refit=refit)
     torch.manual_seed(experiment.train.seed)
-    model = _model(experiment, split, features)
+    classes = _classes(split, refit=refit)
+    model = _model(experiment, split, features, classes)
     windows = _windows(log, experiment.train, model)
-    record = _started(folder, record, original, split, model, windows, accelerator)
+    record = _started(folder, record, original, split, model, windows, classes, accelerator)
     listener.say(f"{record['label']}: {record['parameters']:,} parameters, {windows!r}, on {accelerator.device}.")
-    module = TrainingModule(model, classes=dataset.num_log_items, chunk=record["softmax_chunk"])
+    module = TrainingModule(model, classes=classes, chunk=record["softmax_chunk"])
     trainer = Trainer(
         module,
         DeviceLog(log, windows, accelerator.device),
@@ -108,7 +111,7 @@ def _record(experiment: Experiment, split: Split, *, refit: bool) -> dict[str, A
     items = list(experiment.model.settings.get("items", ("id",)))
     features = {}
     for name in items:
-        path = features_folder(split.dataset) / name / "manifest.json"
+        path = features_folder(split) / name / "manifest.json"
         if path.exists():
             features[name] = storage.read_json(path)
     decisive = {
@@ -117,7 +120,7 @@ def _record(experiment: Experiment, split: Split, *, refit: bool) -> dict[str, A
             mode="json", exclude={"device", "checkpoint_minutes", "seed", "softmax_chunk"}
         ),
         "dataset": split.dataset.manifest["identity"],
-        "split": split.name,
+        "split": experiment.split.model_dump(mode="json"),
         "features": {n: feature_identity(m) for n, m in features.items()},
         "refit": refit,
     }
@@ -177,8 +180,18 @@ def _accelerator(device: str, mixed_precision: str) -> Accelerator:
         raise InputError(f"train.mixed_precision = {mixed_precision!r} does not work here: {told}") from None
 
 
-def _model(experiment: Experiment, split: Split, features: Features) -> SequenceModel:
-    return build(experiment.model.name, split.facts, features, train_items=split.in_train, **experiment.model.settings)
+def _classes(split: Split, *, refit: bool) -> int | torch.Tensor:
+    """Of the softmax: the height of the log's part of the item table, or the rows that a time cut has seen."""
+    if refit or not split.is_time_cut:
+        return split.dataset.num_log_items
+    return torch.from_numpy(np.flatnonzero(split.known))
+
+
+def _model(experiment: Experiment, split: Split, features: Features, classes: int | torch.Tensor) -> SequenceModel:
+    model = build(experiment.model.name, split.facts, features, train_items=split.in_train, **experiment.model.settings)
+    if not isinstance(classes, int):
+        model.rows.silence(~split.known)
+    return model
 
 
 def _windows(log: TrainingLog, config: TrainConfig, model: SequenceModel) -> Windows:
@@ -199,6 +212,7 @@ def _started(
     split: Split,
     model: SequenceModel,
     windows: Windows,
+    classes: int | torch.Tensor,
     accelerator: Accelerator,
 ) -> dict[str, Any]:
     """The run's record on disk: found where the run was begun before, else written, with the measured choices in it."""
@@ -208,7 +222,7 @@ def _started(
     chunk = experiment.train.softmax_chunk or calibrate_chunk(
         targets=min(experiment.train.targets_per_step, windows.targets),
         width=model.rows.out_width,
-        classes=split.dataset.num_log_items - 1,
+        classes=classes - 1 if isinstance(classes, int) else len(classes),
         device=accelerator.device,
     )
     train = experiment.train.model_copy(update={"softmax_chunk": chunk})
@@ -238,8 +252,17 @@ def _validation(
 ) -> dict[str, float]:
     events = split.eval_events(VALIDATION)
     if not len(events):
-        raise InputError("no user has a validation event (leave-one-out needs three events); loosen the filters")
-    ranks = ranks_of(Frozen(model), split, events, max_length=model.max_length, device=accelerator.device)
+        raise InputError(
+            "there is no validation event (leave-one-out needs users with three events); loosen the filters"
+        )
+    ranks = ranks_of(
+        Frozen(model),
+        split,
+        events,
+        max_length=model.max_length,
+        candidates=experiment.evaluate.candidates,
+        device=accelerator.device,
+    )
     return metric_means(ranks, {*experiment.evaluate.cutoffs, parse_metric(experiment.train.metric)[1]})
 
 
