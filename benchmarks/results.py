@@ -20,9 +20,12 @@ RESULTS = Path(__file__).parents[1] / "results"
 SHOWN = ("hit_rate@10", "ndcg@10", "mrr@10")
 EXPECTED = {
     "beauty": {"sasrec (id)": 3, "sasrec (id + text)": 1},
+    "beauty-time": {"sasrec (id)": 3, "sasrec (id + text)": 1},
     "ml-latest-small-posters": {"sasrec (id)": 1, "sasrec (id + text + image)": 1},
 }
 """Model rows that belong to a table, and how many seeds each; what is not there yet is printed as pending."""
+SLICED = ("beauty-time",)
+"""Tables that are printed by slice as well."""
 
 
 def keep(project: Path, name: str) -> None:
@@ -46,6 +49,7 @@ def kept(row: ModelRow, report: Report) -> dict[str, Any]:
         "oracle_share": row.oracle_share,
         "coverage": row.coverage,
         "parameters": row.parameters,
+        "slices": _slices(row.name, report),
         "against": {
             c.reference: {
                 "difference": c.difference.value,
@@ -59,9 +63,24 @@ def kept(row: ModelRow, report: Report) -> dict[str, Any]:
     }
 
 
-def table(name: str) -> str:
+def _slices(model: str, report: Report) -> list[dict[str, Any]]:
+    """The headline metric of each part of the events, in the report's order."""
+    found = []
+    for part in report.slices:
+        e = part.models[model][report.headline]
+        values = {report.headline: {"value": e.value, "low": e.low, "high": e.high}}
+        found.append({"name": part.name, "events": part.events, **values})
+    return found
+
+
+def _rows(name: str) -> list[dict[str, Any]]:
+    """Baselines first, the weakest first."""
     rows = [storage.read_json(path) for path in sorted((RESULTS / name).glob("*.json"))]
-    rows.sort(key=lambda r: (r["kind"] != "baseline", r["metrics"]["ndcg@10"]["value"]))
+    return sorted(rows, key=lambda r: (r["kind"] != "baseline", r["metrics"]["ndcg@10"]["value"]))
+
+
+def table(name: str) -> str:
+    rows = _rows(name)
     lines = ["| model | seeds | " + " | ".join(SHOWN) + " |", "|---|---|" + "---|" * len(SHOWN)]
     for row in rows:
         cells = [_cell(row["metrics"][metric]) for metric in SHOWN]
@@ -75,6 +94,18 @@ def table(name: str) -> str:
     return "\n".join(lines)
 
 
+def slice_table(name: str) -> str:
+    """NDCG@10 of each row by part of the events."""
+    rows = [row for row in _rows(name) if row.get("slices")]
+    if not rows:
+        return ""
+    lines = ["| part | events | " + " | ".join(r["name"] for r in rows) + " |", "|---|---|" + "---|" * len(rows)]
+    for n, part in enumerate(rows[0]["slices"]):
+        cells = [_cell(row["slices"][n]["ndcg@10"]) for row in rows]
+        lines.append(f"| {part['name']} | {part['events']:,} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def _cell(value: dict[str, float]) -> str:
     return f"{value['value']:.4f} ({value['low']:.4f} to {value['high']:.4f})"
 
@@ -85,6 +116,8 @@ def main() -> None:
     names = sorted({p.parent.name for p in RESULTS.glob("*/*.json")} | set(EXPECTED))
     for name in names:
         print(f"\n{name}\n\n{table(name)}")
+        if name in SLICED:
+            print(f"\nNDCG@10 by part\n\n{slice_table(name)}")
 
 
 if __name__ == "__main__":
