@@ -113,7 +113,7 @@ def test_overrides_are_read_as_toml_or_as_text():
 
 def test_a_toml_that_is_none_is_one_sentence(tmp_path):
     (tmp_path / "bad.toml").write_text("a = = 1")
-    with pytest.raises(InputError, match=r"bad.toml is not valid TOML: .*line 1"):
+    with pytest.raises(InputError, match=r"bad.toml is not valid TOML .*line 1.*; mend that place"):
         read_toml(tmp_path / "bad.toml")
     with pytest.raises(InputError, match="does not exist"):
         read_toml(tmp_path / "none.toml")

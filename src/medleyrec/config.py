@@ -64,8 +64,11 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} does not exist") from None
     except IsADirectoryError:
         raise InputError(f"{path} is a folder, a TOML file is needed") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not valid TOML: {error}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is not UTF-8 text; convert it to UTF-8") from None
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        told = "it is nested too deep" if isinstance(error, RecursionError) else str(error)
+        raise InputError(f"{path} is not valid TOML ({told}); mend that place") from None
 
 
 def with_overrides(values: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:

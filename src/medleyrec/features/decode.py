@@ -2,18 +2,19 @@
 
 Letters:  S side of the square, pixels
 
-Pillow decodes. Only harmless raster formats are tried, sizes are checked before pixels are allocated, and JPEG is
-decoded at a fraction of its size where that is enough.
+Pillow decodes. Only harmless raster formats are tried, sizes are checked before pixels are allocated, JPEG is decoded
+at a fraction of its size where that is enough, and large pictures are decoded one at a time, whatever the threads.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from io import BytesIO
 from typing import Any, TypeVar
@@ -30,6 +31,9 @@ JPEG_START = b"\xff\xd8\xff"
 JPEG_SCALE = 8
 """JPEG can be decoded at an eighth of its side; so many times more pixels are allowed where that is possible."""
 ORIENTATION = 0x0112
+LARGE = 4_000_000
+"""Pixels; a larger picture takes tens of megabytes while it is decoded, one at the limit some hundred."""
+_alone = threading.Lock()
 
 
 class UnreadableError(Exception):
@@ -44,7 +48,8 @@ def read_picture(content: bytes, side: int, max_pixels: int) -> Picture:
     try:
         _check_size(image, max_pixels)
         image.draft(None, (2 * side, 2 * side))  # JPEG only: at least this size, never larger than needed
-        return np.asarray(_upright(image, _on_white(_eight_bits(image), side)))
+        with _alone if image.width * image.height > LARGE else nullcontext():
+            return np.asarray(_upright(image, _on_white(_eight_bits(image), side)))
     except UnreadableError:
         raise
     except Exception as error:  # Pillow's decoders raise many kinds, struct.error and MemoryError among them
@@ -112,11 +117,20 @@ def _eight_bits(image: Any) -> Any:
 
     if not (image.mode in ("I", "F") or image.mode.startswith("I;16")):
         return image
-    values = np.nan_to_num(np.asarray(image, dtype=np.float64))
-    top = float(values.max(initial=0))
+    values = np.asarray(image)
+    rows = max(1, LARGE // 4 // max(image.width, 1))  # at a time: the numbers below take 8 bytes per pixel
+    blocks = [slice(start, start + rows) for start in range(0, image.height, rows)]
+    top = max(float(_finite(values[block]).max(initial=0)) for block in blocks)
     known = (65535.0,) if image.mode.startswith("I;16") else (1.0, 255.0, 65535.0)
     full = next((f for f in known if top <= f), top)  # "I" and "F" do not say what white is
-    return Image.fromarray(np.clip(values * (255 / full), 0, 255).astype(np.uint8))
+    grey = np.empty(values.shape, np.uint8)
+    for block in blocks:
+        grey[block] = np.clip(_finite(values[block]) * (255 / full), 0, 255).astype(np.uint8)
+    return Image.fromarray(grey)
+
+
+def _finite(values: NDArray[Any]) -> NDArray[np.float64]:
+    return np.nan_to_num(values.astype(np.float64))
 
 
 def _on_white(image: Any, side: int) -> Any:

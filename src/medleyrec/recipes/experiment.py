@@ -21,7 +21,7 @@ from medleyrec.training.config import TrainConfig
 
 RUN_RECORD = "run.json"
 SPLIT_CHOICE = "split.json"  # what `medley prepare --split` chose, for the later steps of that project
-_PATHS = ("interactions", "items", "images")
+_PATHS = ("folder", "interactions", "items", "images")
 
 
 class EncodeConfig(Config):
@@ -111,7 +111,10 @@ def _base(target: Path) -> dict[str, Any]:
 def _from_toml(path: Path) -> dict[str, Any]:
     values = read_toml(path)
     home = path.parent
-    values["project"] = str(home / str(values.get("project", path.stem if path.stem != "medley" else ".")))
+    project = values.get("project", path.stem if path.stem != "medley" else ".")
+    if not isinstance(project, str) or not project.strip() or "\0" in project:
+        raise InputError(f"{path}: project = {project!r} is no folder; write it as text, such as \"shop\"")
+    values["project"] = str(home / project)
     source = values.get("source")
     if isinstance(source, dict):
         for key in _PATHS:

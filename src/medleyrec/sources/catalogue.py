@@ -25,6 +25,7 @@ from medleyrec.schema import (
 from medleyrec.sources import categories, pictures, sql
 from medleyrec.sources.categories import Separators
 from medleyrec.sources.columns import ITEM_SPELLINGS, find_columns
+from medleyrec.sources.faults import quoted
 from medleyrec.sources.files import File, open_file
 from medleyrec.sources.values import id_text, is_blank, price_of, text_of
 
@@ -66,8 +67,8 @@ def read_items(
     where = ", ".join(p.name for p in paths)
     split, notes = _separators(connection, files, separators)
     query = " UNION ALL ".join(_select(f, split, position=n) for n, f in enumerate(files))
-    counts = f"""SELECT count(*), count(DISTINCT {ITEM}), count_if(price_given AND {PRICE} IS NULL),
-        count_if(regexp_matches(path, '{pictures.URL}')), count({IMAGE}), {_touch()} FROM ({query})"""
+    counts = f"""SELECT count(*), count(DISTINCT {ITEM}), {sql.count_if(f"price_given AND {PRICE} IS NULL")},
+        {sql.count_if(f"regexp_matches(path, '{pictures.URL}')")}, count({IMAGE}), {_touch()} FROM ({query})"""
     total, distinct, priceless, remote, local, *_ = sql.fetch_one(connection, counts, where=where)
     if not total:
         raise InputError(f"{where}: a header but no rows; leave `items` out if nothing is known about the items")
@@ -161,16 +162,16 @@ def _refuse_nameless(connection: duckdb.DuckDBPyConnection, files: list[ItemFile
         query = f"SELECT row FROM ({inner}) WHERE bad ORDER BY row LIMIT 1"
         if rows := sql.fetch(connection, query, where=f.file.path.name):
             raise InputError(
-                f"{f.file.place(rows[0][0])}: column {f.columns[ITEM]!r} is empty or no whole number, "
+                f"{f.file.place(rows[0][0])}: column {quoted(f.columns[ITEM])} is empty or no whole number, "
                 "but every item needs an id; fill it in or delete the row"
             )
 
 
 def _column_notes(files: list[ItemFile]) -> list[str]:
-    told = dict.fromkeys(", ".join(f"{name} = {column!r}" for name, column in f.columns.items()) for f in files)
+    told = dict.fromkeys(", ".join(f"{name} = {quoted(column)}" for name, column in f.columns.items()) for f in files)
     notes = [f"items: columns taken as {columns}" for columns in told]
-    odd = [f for f in files if IMAGE in f.columns and _unreadable(f)]
-    return notes + [f"images: column {f.columns[IMAGE]!r} holds neither paths nor bytes and is not used" for f in odd]
+    odd = [quoted(f.columns[IMAGE]) for f in files if IMAGE in f.columns and _unreadable(f)]
+    return notes + [f"images: column {column} holds neither paths nor bytes and is not used" for column in odd]
 
 
 def _unreadable(f: ItemFile) -> bool:

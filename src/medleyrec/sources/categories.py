@@ -39,8 +39,8 @@ def count_separators(file: File, column: str) -> str:
     """SQL of a struct: how many texts there are, and in how many each separator occurs; lists are not counted."""
     reference = file.reference(column)
     plain = f"trim({reference}) <> '' AND left(ltrim({reference}), 1) <> '['"
-    counts = [f"count_if({plain} AND contains({reference}, {sql.text(s)}))" for s in SEPARATORS]
-    return f"SELECT count_if({plain}), {', '.join(counts)} FROM {file.scan}"
+    counts = [sql.count_if(f"{plain} AND contains({reference}, {sql.text(s)})") for s in SEPARATORS]
+    return f"SELECT {sql.count_if(plain)}, {', '.join(counts)} FROM {file.scan}"
 
 
 def recognised(texts: int, counts: Mapping[str, int]) -> Separators:
@@ -66,7 +66,7 @@ def paths_of(file: File, column: str, separators: Separators) -> str:
     depth = kind.count("[]")
     if kind != "VARCHAR" and (kind.startswith(("STRUCT", "MAP", "UNION", "BLOB")) or depth > 2):
         raise InputError(
-            f"{file.path.name}: column {column!r} ({kind}) cannot hold categories; "
+            f"{file.told(column)} cannot hold categories; "
             'write a list of labels, a list of paths, or text such as "a|b|c"'
         )
     if depth == 2:

@@ -22,6 +22,7 @@ from medleyrec.schema import (
     USER,
     InputError,
 )
+from medleyrec.sources.faults import quoted
 
 _USERS = """userid user useridx uid customerid customer customerno customernumber visitorid visitor reviewerid reviewer
 memberid member accountid account sessionid session buyerid buyer clientid client shopperid"""
@@ -103,11 +104,14 @@ def _mapped(name: str, column: str, columns: Sequence[str], where: str) -> str:
     if columns.count(column) == 1:
         return column
     if column in columns:
-        raise InputError(f"{where} has {columns.count(column)} columns named {column!r}; rename all but one of them")
+        raise InputError(
+            f"{where} has {columns.count(column)} columns named {quoted(column)}; rename all but one of them"
+        )
     near = difflib.get_close_matches(plain(column), [plain(c) for c in columns], n=1)
     close = next((c for c in columns if near and plain(c) == near[0]), None)
-    hint = f"did you mean {close!r}?" if close is not None else f"its columns are: {_listed(columns)}"
-    raise InputError(f"{where} has no column {column!r}, which {name} is mapped to; {hint}")
+    listed = f"its columns are: {listed_columns(columns)}; name one of them"
+    hint = f"did you mean {quoted(close)}?" if close is not None else listed
+    raise InputError(f"{where} has no column {quoted(column)}, which {name} is mapped to; {hint}")
 
 
 def _recognised(
@@ -116,23 +120,30 @@ def _recognised(
     """The canonical spelling wins over the others; between the others nothing is guessed."""
     candidates = [c for c in free if plain(c) == known[0]] or [c for c in free if plain(c) in known]
     if len(set(candidates)) < len(candidates):
-        raise InputError(f"{where} has two columns named {candidates[0]!r}; rename one of them")
+        raise InputError(f"{where} has two columns named {quoted(candidates[0])}; rename one of them")
     if len(candidates) > 1:
-        both = " and ".join(map(repr, candidates))
+        both = " and ".join(quoted(c, 40) for c in candidates[:2])
         raise InputError(f"{where}: {both} could each be {name}; {_how(name, columns, table, example=candidates[0])}")
     return candidates[0] if candidates else None
 
 
 def _how(name: str, columns: Sequence[str], table: str, example: str | None = None) -> str:
     if sum(c.replace(".", "", 1).isdigit() for c in columns) > 1:
-        return f"its first line looks like data ({_listed(columns)}): put a line with the names of the columns on top"
-    example = example if example is not None else next((c for c in columns if c), "name of the column")
+        shown = listed_columns(columns)
+        return f"its first line looks like data ({shown}): put a line with the names of the columns on top"
+    examples = columns if example is None else [example]
+    example = next((c for c in examples if c and len(c) <= 40 and c.isprintable()), "name of the column")
     flag = f'--column {name}="{example}", or in the TOML ' if table == "columns" else "in the TOML "
     return (
-        f"its columns are: {_listed(columns)}; say which it is, such as {flag}"
+        f"its columns are: {listed_columns(columns)}; say which it is, such as {flag}"
         f'under [source.{table}]: {name} = "{example}"'
     )
 
 
-def _listed(columns: Sequence[str]) -> str:
-    return ", ".join(repr(c) for c in columns[:40]) + (f" and {len(columns) - 40} more" if len(columns) > 40 else "")
+def listed_columns(columns: Sequence[str]) -> str:
+    """As many as make a readable sentence."""
+    shown: list[str] = []
+    while len(shown) < len(columns) and sum(map(len, shown)) < 120:
+        shown.append(quoted(columns[len(shown)], 40))
+    more = len(columns) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")

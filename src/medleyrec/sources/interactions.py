@@ -16,6 +16,7 @@ import duckdb
 from medleyrec.schema import EVENT, ITEM, ORDER, RATING, TIME, USER, InputError
 from medleyrec.sources import sql, times
 from medleyrec.sources.columns import INTERACTION_SPELLINGS, find_columns
+from medleyrec.sources.faults import damaged, quoted
 from medleyrec.sources.files import File, open_file
 from medleyrec.sources.times import TimeColumn, TimeUnit
 from medleyrec.sources.values import id_text, is_blank
@@ -73,8 +74,8 @@ def _checked(connection: duckdb.DuckDBPyConnection, file: File, mapping: Mapping
     bad = _faults(file, columns, time)
     optional = [name for name in (RATING, EVENT) if name in columns]
     counts = ", ".join(
-        [f"count({file.reference(columns[name])})" for name in optional]
-        + [f"count_if({condition})" for condition in bad.values()]
+        [_given(file, name, columns[name]) for name in optional]
+        + [sql.count_if(condition) for condition in bad.values()]
     )
     query = f"""SELECT count(*), CAST(floor(min({time.value})) AS HUGEINT), CAST(floor(max({time.value})) AS HUGEINT),
         coalesce(bool_or({time.fractional}), false), {counts} FROM {file.scan}"""
@@ -83,6 +84,8 @@ def _checked(connection: duckdb.DuckDBPyConnection, file: File, mapping: Mapping
     for (name, condition), count in zip(bad.items(), found, strict=True):
         if count:
             _refuse(connection, file, name, columns[name], condition, count, unit)
+    if (low or 0) < 0:  # a Parquet file whose statistics say otherwise, and were believed above
+        raise InputError(damaged(file.path.name))
     empty = tuple(columns[name] for name, count in zip(optional, given, strict=True) if not count)
     return LogFile(
         file=file,
@@ -103,11 +106,11 @@ def _time_column(connection: duckdb.DuckDBPyConnection, file: File, column: str,
     form = times.form_of(kind, sample[0][0] if sample else None, unit)
     if form is None:
         raise InputError(
-            f"{file.path.name}: column {column!r} ({kind}) cannot hold times; "
+            f"{file.told(column)} cannot hold times; "
             "write whole seconds, milliseconds, or ISO text such as 2024-05-01T12:00:00Z"
         )
     if unit == "iso" and form == times.NUMBER:
-        raise InputError(f'{file.path.name}: column {column!r} holds numbers, not ISO text; set time_unit = "auto"')
+        raise InputError(f'{file.told(column)} holds numbers, not ISO text; set time_unit = "auto"')
     return TimeColumn(reference=reference, type=kind, form=form)
 
 
@@ -140,8 +143,8 @@ def _refuse(
     query = f"SELECT row, value FROM ({inner}) WHERE bad ORDER BY row LIMIT 1"
     row, value = sql.fetch_one(connection, query, where=file.path.name)
     more = f" (and {count - 1:,} more such rows)" if count > 1 else ""
-    told = "empty" if value is None or not value.strip() else f"{value[:80]!r}"
-    raise InputError(f"{file.place(row)}: column {column!r} is {told}, {_fix(name, told, unit)}{more}")
+    told = "empty" if value is None or not value.strip() else quoted(value)
+    raise InputError(f"{file.place(row)}: column {quoted(column)} is {told}, {_fix(name, told, unit)}{more}")
 
 
 def _fix(name: str, told: str, unit: TimeUnit) -> str:
@@ -169,21 +172,21 @@ def _with_unit(
     for f in numbers:
         if times.too_coarse(f.time.type, f.high):
             raise InputError(
-                f"{f.file.path.name}: column {f.columns[TIME]!r} is a 32-bit float, which rounds times to minutes; "
-                "write the times as 64-bit integers"
+                f"{f.file.path.name}: column {quoted(f.columns[TIME])} is a 32-bit float, which rounds times to "
+                "minutes; write the times as 64-bit integers"
             )
     if unit == "auto" and times.looks_like_days(low, high) and _all_days(connection, numbers):
         return [_as_days(f) for f in files], "s"
     if unit == "auto" and times.mixed(low, high):
         raise InputError(
-            f"{where}: column {numbers[0].columns[TIME]!r} mixes times of different units ({low} looks like "
+            f"{where}: column {quoted(numbers[0].columns[TIME])} mixes times of different units ({low} looks like "
             f"{times.UNIT_NAMES[times.band(low)]}, {high} like {times.UNIT_NAMES[times.band(high)]}); "
             'make them one unit, or say which it is with time_unit = "s", "ms", "us" or "ns"'
         )
     chosen = times.band(high) if unit in ("auto", "iso") else unit
     if high // times.PER_SECOND[chosen] > times.LAST_SECOND:
         raise InputError(
-            f"{where}: {high} in column {numbers[0].columns[TIME]!r} lies after the year 9999 when read as "
+            f"{where}: {high} in column {quoted(numbers[0].columns[TIME])} lies after the year 9999 when read as "
             f'{times.UNIT_NAMES[chosen]}; set time_unit = "auto"'
         )
     return files, chosen
@@ -194,7 +197,7 @@ def _all_days(connection: duckdb.DuckDBPyConnection, files: list[LogFile]) -> bo
     return not any(
         f.fractional
         or sql.fetch_one(
-            connection, f"SELECT count_if({d.time.value} IS NULL) FROM {f.file.scan}", where=f.file.path.name
+            connection, f"SELECT {sql.count_if(f'{d.time.value} IS NULL')} FROM {f.file.scan}", where=f.file.path.name
         )[0]
         for f, d in days
     )
@@ -228,6 +231,14 @@ def _optional(f: LogFile, name: str) -> str:
     return f"CASE WHEN NOT isnan({number}) THEN {number} END"
 
 
+def _given(file: File, name: str, column: str) -> str:
+    """How many values there are. Events are looked at, so that a Parquet file cannot answer without reading them."""
+    reference = file.reference(column)
+    if name == RATING:
+        return f"count({reference})"
+    return sql.count_if(f"strlen(CAST({reference} AS VARCHAR)) >= 0")
+
+
 def _rating(file: File, column: str) -> str:
     return f"TRY_CAST({times.uncast(file.reference(column), file.type_of(column))} AS DOUBLE)"
 
@@ -238,15 +249,17 @@ def _has_nanos(f: LogFile, unit: str) -> bool:
 
 def _column_notes(files: list[LogFile]) -> list[str]:
     """How columns were taken, once where all files agree."""
-    notes = dict.fromkeys(", ".join(f"{name} = {column!r}" for name, column in f.columns.items()) for f in files)
+    notes = dict.fromkeys(", ".join(f"{name} = {quoted(column)}" for name, column in f.columns.items()) for f in files)
     empty = [
-        f"interactions: column {c!r} of {f.file.path.name} has no value and is left out" for f in files for c in f.empty
+        f"interactions: column {quoted(c)} of {f.file.path.name} has no value and is left out"
+        for f in files
+        for c in f.empty
     ]
     return [f"interactions: columns taken as {told}" for told in notes] + empty
 
 
 def _time_note(files: list[LogFile], unit: str) -> str:
-    names = ", ".join(dict.fromkeys(repr(f.columns[TIME]) for f in files))
+    names = ", ".join(dict.fromkeys(quoted(f.columns[TIME], 40) for f in files))
     low, high = min(_bound(f, unit, f.low) for f in files), max(_bound(f, unit, f.high) for f in files)
     forms = dict.fromkeys(_form_told(f, unit) for f in files)
     return f"timestamp: {names} read as {', '.join(forms)} ({times.shown(low)} to {times.shown(high)}, UTC)"

@@ -5,16 +5,20 @@ Nothing is ever downloaded, and no path may lead out of the named folder.
 
 from __future__ import annotations
 
+import errno
 import re
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
+from typing import NamedTuple
 
 import duckdb
 
 from medleyrec.schema import IMAGE, ITEM, InputError
 from medleyrec.sources import sql
-from medleyrec.sources.columns import ITEM_SPELLINGS, find_columns
+from medleyrec.sources.columns import ITEM_SPELLINGS, find_columns, listed_columns
+from medleyrec.sources.faults import quoted
 from medleyrec.sources.files import PARQUET, File, open_file
 from medleyrec.sources.values import id_text, is_blank
 from medleyrec.storage import hash_bytes
@@ -35,18 +39,36 @@ class Pictures:
     notes: tuple[str, ...] = ()
 
 
+class Inspected(NamedTuple):
+    """What lies at the paths that the items name."""
+
+    digest: str = ""
+    """Of paths, sizes and times of change."""
+    special: tuple[str, ...] = ()
+    """Paths that name no ordinary file; opening one could wait for ever."""
+    notes: tuple[str, ...] = ()
+
+
 def safe_path(folder: Path, relative: str) -> Path:
     """The file that `relative` names inside `folder`. Raises InputError for what is absolute or leads out of it."""
     root = folder.resolve()
     unusable = not relative.strip() or "\0" in relative
     absolute = PureWindowsPath(relative).drive or relative.startswith(("/", "\\"))
-    target = root if unusable or absolute else (root / relative).resolve()
+    target = root if unusable or absolute else _resolved(root / relative)
     if target == root or not target.is_relative_to(root):
         raise InputError(
-            f"the picture path {relative!r} does not stay inside {folder}; "
+            f"the picture path {quoted(relative)} does not stay inside {folder}; "
             "write paths relative to that folder, or name another folder as `images`"
         )
     return target
+
+
+def _resolved(path: Path) -> Path:
+    """As it is where it cannot be followed, such as a link to itself."""
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError, ValueError):
+        return path
 
 
 def bytes_of(file: File, column: str) -> str | None:
@@ -73,7 +95,7 @@ def _table_select(file: File, mapping: Mapping[str, str], *, position: int) -> s
     if not holding:
         raise InputError(
             f"{file.path.name} has no column with picture bytes; it must be Parquet with a binary column "
-            f"(its columns are: {', '.join(map(repr, file.columns))})"
+            f"(its columns are: {listed_columns(file.columns)})"
         )
     return bytes_select(file, columns[ITEM], holding[0], position=position)
 
@@ -86,7 +108,7 @@ def bytes_select(file: File, item: str, column: str, *, position: int) -> str:
 
 def first_bytes(connection: duckdb.DuckDBPyConnection, rows: str, *, where: str) -> Pictures:
     """Pictures from rows of (item_id, bytes, file, row)."""
-    counts = f"SELECT count(*), count(DISTINCT {ITEM}), count_if({is_blank(ITEM)}) FROM ({rows})"
+    counts = f"SELECT count(*), count(DISTINCT {ITEM}), {sql.count_if(is_blank(ITEM))} FROM ({rows})"
     total, items, nameless = sql.fetch_one(connection, counts, where=where)
     notes = [f"images: {items:,} items have a picture as bytes in {where}"]
     query = f"SELECT {ITEM}, bytes FROM ({rows}) WHERE NOT {is_blank(ITEM)}"
@@ -116,31 +138,45 @@ def named_by_item(folder: Path) -> str:
     )
 
 
-def inspect(connection: duckdb.DuckDBPyConnection, items: str, folder: Path) -> tuple[str, tuple[str, ...]]:
-    """A hash of names, sizes and times of the picture files that items name, and notes on what is amiss."""
+def inspect(connection: duckdb.DuckDBPyConnection, items: str, folder: Path) -> Inspected:
+    """Look at every picture file that the items name, without opening any."""
     cursor = connection.cursor()
     cursor.execute(f"SELECT DISTINCT {IMAGE} FROM ({items}) WHERE {IMAGE} IS NOT NULL ORDER BY {IMAGE}")
-    digest, found, outside, missing = "", 0, 0, 0
+    digest, found, outside, missing, special = "", 0, 0, 0, []
     while batch := cursor.fetchmany(_BATCH):
         told = [(relative, _stat(folder, relative)) for (relative,) in batch]
-        outside += sum(stat == "outside" for _, stat in told)
-        missing += sum(stat == "missing" for _, stat in told)
+        outside += sum(state == "outside" for _, state in told)
+        missing += sum(state == "missing" for _, state in told)
+        special += [relative for relative, state in told if state == "special"]
         found += len(told)
-        digest = hash_bytes(digest.encode(), *(f"{relative}\n{stat}".encode() for relative, stat in told))
+        digest = hash_bytes(digest.encode(), *(f"{relative}\n{state}".encode() for relative, state in told))
     cursor.close()
-    notes = [f"images: {found - outside - missing:,} picture files in {folder.name}/"]
+    notes = [f"images: {found - outside - missing - len(special):,} picture files in {folder.name}/"]
     if outside:
         notes.append(f"images: {outside:,} paths are absolute or lead out of {folder.name}/ and will not be read")
     if missing:
         notes.append(f"images: {missing:,} picture files are named in the items but not in {folder.name}/")
-    return digest, tuple(notes)
+    if special:
+        notes.append(f"images: {len(special):,} paths name a folder, a pipe or a device and will not be read")
+    return Inspected(digest=digest, special=tuple(special), notes=tuple(notes))
+
+
+def without(items: str, special: tuple[str, ...]) -> str:
+    """The items without these paths. SQL text cannot hold NUL, so that paths with it are named by the character."""
+    if not special:
+        return items
+    paths = ", ".join(sql.text(p) for p in special if "\0" not in p) or "NULL"
+    kept = f"NOT coalesce({IMAGE} IN ({paths}) OR contains({IMAGE}, chr(0)), false)"
+    return f"SELECT * REPLACE (CASE WHEN {kept} THEN {IMAGE} END AS {IMAGE}) FROM ({items})"
 
 
 def _stat(folder: Path, relative: str) -> str:
+    if "\0" in relative:
+        return "special"
     try:
-        stat = safe_path(folder, relative).stat()
+        found = safe_path(folder, relative).stat()
     except InputError:
         return "outside"
-    except OSError:
-        return "missing"
-    return f"{stat.st_size} {stat.st_mtime_ns}"
+    except OSError as error:
+        return "special" if error.errno == errno.ELOOP else "missing"
+    return f"{found.st_size} {found.st_mtime_ns}" if stat.S_ISREG(found.st_mode) else "special"

@@ -24,6 +24,11 @@ def text(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
+def count_if(condition: str) -> str:
+    """How often; 0 over no rows, where DuckDB's own says NULL."""
+    return f"count(CASE WHEN {condition} THEN 1 END)"
+
+
 def exact_path(path: Path) -> str:
     """A path as SQL, with the characters that DuckDB would take for a pattern made literal."""
     return text(re.sub(r"[*?\[]", r"[\g<0>]", str(path)))

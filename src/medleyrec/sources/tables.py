@@ -9,7 +9,7 @@ Keep the connection's `preserve_insertion_order` on while the tables are in use:
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import duckdb
 from pydantic import Field, field_validator
@@ -20,9 +20,10 @@ from medleyrec.sources import catalogue, pictures, sql
 from medleyrec.sources.catalogue import Catalogue
 from medleyrec.sources.categories import chosen
 from medleyrec.sources.columns import INTERACTION_SPELLINGS, ITEM_SPELLINGS, check_mapping
-from medleyrec.sources.files import listed, refuse_remote, tables_in
+from medleyrec.sources.faults import printable, printable_faults, quoted
+from medleyrec.sources.files import is_folder, listed, refuse_remote, tables_in
 from medleyrec.sources.interactions import read_log
-from medleyrec.sources.pictures import Pictures
+from medleyrec.sources.pictures import Inspected, Pictures
 from medleyrec.sources.times import TimeUnit
 from medleyrec.storage import hash_file, hash_json
 
@@ -43,6 +44,15 @@ class TablesConfig(Config):
     category_path_separator: str | None = None
     """Splits one path into its levels, root first, such as " > "."""
     time_unit: TimeUnit = "auto"
+
+    @field_validator("interactions", "items", "images", mode="before")
+    @classmethod
+    def _paths(cls, value: Any) -> Any:
+        """Said here: the types themselves would say it in the words of the program."""
+        several = value if isinstance(value, list | tuple) else [value]
+        if value is not None and not all(isinstance(v, str | Path) for v in several):
+            raise ValueError('a path is needed, such as "log.csv", or a list of paths')
+        return value
 
     @field_validator("columns")
     @classmethod
@@ -69,23 +79,28 @@ class Inputs(NamedTuple):
 
 def tables(connection: duckdb.DuckDBPyConnection, config: TablesConfig) -> CanonicalTables:
     """Raises InputError where a file, a column or a value cannot be used."""
+    with printable_faults():
+        return _tables(connection, config)
+
+
+def _tables(connection: duckdb.DuckDBPyConnection, config: TablesConfig) -> CanonicalTables:
     sql.shut_network(connection)
     inputs = _find(config)
     log = read_log(connection, inputs.log, mapping=config.columns, unit=config.time_unit)
     items = _items(connection, config, inputs, log.query)
-    overlap = _overlap(connection, log.query, items.query) if inputs.items else ()
+    overlap = _overlap(connection, log.query, items.query, inputs.items[0].name) if inputs.items else ()
     shown = _pictures(connection, config, inputs, items)
     query = _with_pictures(items, shown.folder)
-    picture_hash, seen = pictures.inspect(connection, query, shown.folder) if shown.folder else ("", ())
-    notes = (*inputs.notes, *log.notes, *items.notes, *overlap, *shown.notes, *seen)
+    seen = pictures.inspect(connection, query, shown.folder) if shown.folder else Inspected()
+    notes = (*inputs.notes, *log.notes, *items.notes, *overlap, *shown.notes, *seen.notes)
     return CanonicalTables(
         connection=connection,
         interactions=connection.sql(log.query),
-        items=connection.sql(query),
+        items=connection.sql(pictures.without(query, seen.special)),
         images=connection.sql(shown.query) if shown.query else None,
         image_folder=shown.folder,
-        fingerprint=_fingerprint(config, inputs, picture_hash),
-        notes=notes,
+        fingerprint=_fingerprint(config, inputs, seen.digest),
+        notes=tuple(map(printable, notes)),
     )
 
 
@@ -97,7 +112,7 @@ def _find(config: TablesConfig) -> Inputs:
     if config.images is None:
         return inputs
     refuse_remote(config.images)
-    if config.images.is_dir() and (pictures.has_pictures(config.images) or not tables_in(config.images)):
+    if is_folder(config.images) and (pictures.has_pictures(config.images) or not tables_in(config.images)):
         return inputs._replace(image_folder=config.images, image_tables=())
     return inputs._replace(image_tables=listed(config.images, what="images"), image_folder=None)
 
@@ -105,7 +120,7 @@ def _find(config: TablesConfig) -> Inputs:
 def _data_folder(folder: Path) -> Inputs | None:
     """A folder that holds `interactions.*`, and perhaps `items.*` and `images.*` or a folder `images`."""
     refuse_remote(folder)
-    if not folder.is_dir():
+    if not is_folder(folder):
         return None
     named = {name: [p for p in tables_in(folder) if p.name.split(".")[0] == name] for name in _NAMES}
     if not named["interactions"]:
@@ -115,7 +130,7 @@ def _data_folder(folder: Path) -> Inputs | None:
             both = " and ".join(p.name for p in several)
             raise InputError(f"{folder} holds {both}; leave one, or name the {name} file in the settings")
     subfolder = folder / "images"
-    pictured = subfolder if not named["images"] and subfolder.is_dir() else None
+    pictured = subfolder if not named["images"] and is_folder(subfolder) else None
     found = [p.name for files in named.values() for p in files] + ([f"{subfolder.name}/"] if pictured else [])
     return Inputs(
         log=tuple(named["interactions"]),
@@ -136,16 +151,16 @@ def _items(connection: duckdb.DuckDBPyConnection, config: TablesConfig, inputs: 
     return catalogue.read_items(connection, inputs.items, mapping=config.item_columns, separators=separators)
 
 
-def _overlap(connection: duckdb.DuckDBPyConnection, log: str, items: str) -> tuple[str, ...]:
+def _overlap(connection: duckdb.DuckDBPyConnection, log: str, items: str, file: str) -> tuple[str, ...]:
     """Items of the log that the catalogue does not know; none in common is a mistake."""
-    query = f"""SELECT count(*), count_if(NOT known), any_value({ITEM}) FROM (
+    query = f"""SELECT count(*), {sql.count_if("NOT known")}, any_value({ITEM}) FROM (
         SELECT {ITEM}, {ITEM} IN (SELECT {ITEM} FROM ({items})) AS known FROM (SELECT DISTINCT {ITEM} FROM ({log})))"""
     total, unknown, example = sql.fetch_one(connection, query, where="interactions")
     if unknown == total:
         other = sql.fetch_one(connection, f"SELECT {ITEM} FROM ({items}) LIMIT 1", where="items")[0]
         raise InputError(
-            f"no item of the log is in the items file (the log has ids such as {example!r}, the items file {other!r}); "
-            "map the right column under [source.item_columns]: item_id, or leave `items` out"
+            f"no item of the log is in {file} (the log has ids such as {quoted(example, 40)}, the items file "
+            f"{quoted(other, 40)}); map the right column under [source.item_columns]: item_id, or leave `items` out"
         )
     return (f"items: {unknown:,} of the log's {total:,} items are not in the items file",) if unknown else ()
 

@@ -25,8 +25,9 @@ _FLOAT_EXACT = 2**24
 _DECIMAL = "DECIMAL(38, 9)"
 _PATTERN = (
     r"^\s*(\d{4}[-/]\d{1,2}[-/]\d{1,2}(?:[Tt ]\d{1,2}:\d{2}(?::\d{2})?)?)(?:[.,](\d{1,9})\d*)?"
-    r"\s*([Zz]|UTC|GMT|[+-]\d{2}(?::?\d{2})?)?\s*$"
+    r"\s*([Zz]|UTC|GMT|[+-](?:0\d|1[0-5])(?::?[0-5]\d)?)?\s*$"
 )
+_NANOSECONDS = ("TIMESTAMP_NS", "TIMESTAMPTZ_NS", "TIMESTAMP_NS WITH TIME ZONE")
 _SIGNED = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT")
 INTEGERS = (*_SIGNED, *(f"U{kind}" for kind in _SIGNED))
 
@@ -166,13 +167,15 @@ def _day(reference: str) -> str:
 
 
 def _ticks(reference: str, kind: str) -> str:
-    if kind == "TIMESTAMP_NS":
+    """NULL for infinity and for what lies outside of the years that DuckDB's timestamps reach."""
+    if kind in _NANOSECONDS:
         return f"epoch_ns({reference})"
-    return f"epoch_us({reference if kind == 'TIMESTAMP WITH TIME ZONE' else f'CAST({reference} AS TIMESTAMP)'})"
+    stamp = reference if kind == "TIMESTAMP WITH TIME ZONE" else f"TRY_CAST({reference} AS TIMESTAMP)"
+    return f"CASE WHEN isfinite({stamp}) THEN epoch_us({stamp}) END"
 
 
 def _tick_rate(kind: str) -> int:
-    return NANOS if kind == "TIMESTAMP_NS" else 10**6
+    return NANOS if kind in _NANOSECONDS else 10**6
 
 
 def _floor_divided(value: str, by: int) -> str:
