@@ -125,10 +125,11 @@ def test_a_finished_step_is_found_and_another_one_is_made(tmp_path):
 def test_a_killed_preparation_leaves_nothing(tmp_path):
     code = (
         "import importlib, os, signal, sys\nfrom pathlib import Path\n"
-        "p = importlib.import_module('medleyrec.dataset.prepare')\n"
+        "b = importlib.import_module('medleyrec.dataset.build')\n"
+        "from medleyrec.dataset import PrepareConfig, prepare\n"
         "from tests.worlds import circle, tables\n"
-        "p.save_categories = lambda folder: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "p.prepare(tables(circle()), Path(sys.argv[1]), p.PrepareConfig())"
+        "b.save_categories = lambda folder: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "prepare(tables(circle()), Path(sys.argv[1]), PrepareConfig())"
     )
     run = subprocess.run([sys.executable, "-c", code, str(tmp_path / "d")], check=False)
     assert run.returncode == -signal.SIGKILL

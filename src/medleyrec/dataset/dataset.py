@@ -18,7 +18,9 @@ from medleyrec import storage
 from medleyrec.dataset.pictures import read_picture
 from medleyrec.schema import ITEM, USER, InputError, Int32s, Int64s
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+ORIGIN = "origin.json"
+"""Where and how the input lay: the only file in which equal datasets may differ."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -101,14 +103,20 @@ class Dataset:
         return np.load(self.folder / "category_offsets.npy"), np.load(self.folder / "category_labels.npy")
 
     @cached_property
+    def origin(self) -> dict[str, Any]:
+        """What the input was: fingerprint, notes, parts of the journal, the folder of its pictures."""
+        path = self.folder / ORIGIN
+        return dict(storage.read_json(path)) if path.exists() else {}
+
+    @cached_property
     def _picture_spans(self) -> Int64s | None:
         path = self.folder / "picture_spans.npy"
         return storage.open_array(path) if path.exists() else None
 
     @cached_property
     def _image_folder(self) -> Path | None:
-        path = self.folder / "local.json"
-        return Path(storage.read_json(path)["image_folder"]) if path.exists() else None
+        place = self.origin.get("image_folder")
+        return Path(place) if place is not None else None
 
     @cached_property
     def _image_paths(self) -> list[str | None]:

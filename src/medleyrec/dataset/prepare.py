@@ -1,253 +1,193 @@
-"""Canonical tables -> a dataset folder: cleaned, filtered to its k-core, densely numbered, ordered.
+"""Canonical tables -> a dataset folder: cleaned, filtered to its k-core, densely numbered, ordered; and more of them
+appended to it.
 
-Guaranteed: equal input and options give equal bytes; item rows and user rows follow the sorted external ids, so they do
-not depend on the order of the input; events of a user are sorted by (time, order); a killed run leaves nothing.
+Guaranteed: equal events, items and options give equal bytes of every file but origin.json, in however many files and
+appends they came; item rows and user rows follow the sorted external ids, so they do not depend on the order of the
+input; events of a user are sorted by (time, order); a killed run leaves what was there before.
+
+    coding       the tables become a part of the journal: integers and dictionaries
+    journal      all parts as one log
+    order        cleaned and sorted, flat on disk
+    core, facts  the k-core; what is left is written
+    catalogue, pictures, categories   what is known of the items
+    build        all of these in turn
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
-
-import duckdb
-import numpy as np
-from pydantic import Field
+from typing import Any
 
 from medleyrec import storage
-from medleyrec.config import Config
-from medleyrec.dataset.categories import save_categories
-from medleyrec.dataset.dataset import FORMAT_VERSION, Dataset
-from medleyrec.dataset.pictures import save_pictures
-from medleyrec.dataset.sql import first_row, literal, scalar, to_array, to_arrays
-from medleyrec.schema import BRAND, CATEGORIES, DESCRIPTION, IMAGE, PRICE, TITLE, CanonicalTables, InputError
+from medleyrec.dataset.build import WORK, PrepareConfig, build
+from medleyrec.dataset.coding import write_part
+from medleyrec.dataset.dataset import FORMAT_VERSION, ORIGIN, Dataset
+from medleyrec.dataset.journal import Inputs, Part, free_name, open_parts, sweep
+from medleyrec.dataset.sql import Step, silent
+from medleyrec.schema import CanonicalTables, InputError
+
+__all__ = ["PrepareConfig", "append", "is_prepared", "prepare"]
 
 
-class PrepareConfig(Config):
-    """How a log is cleaned. Everything here is part of the dataset's identity."""
-
-    min_user_events: int = Field(default=5, ge=1, description="k of the k-core for users")
-    min_item_events: int = Field(default=5, ge=1, description="k of the k-core for items")
-    duplicates: Literal["all", "first", "last"] = Field(
-        default="all", description="which events of the same user and item stay"
-    )
-    min_rating: float | None = Field(default=None, description="drop events rated below")
-    events: tuple[str, ...] = Field(default=(), description="keep these event types only, such as purchase")
-    whole_catalogue: bool = Field(default=False, description="also number catalogue items that the filtered log lacks")
-
-
-def prepare(tables: CanonicalTables, folder: Path, config: PrepareConfig) -> tuple[Dataset, bool]:
+def prepare(
+    tables: CanonicalTables,
+    folder: Path,
+    config: PrepareConfig,
+    *,
+    log: Path | None = None,
+    inputs: Inputs | None = None,
+    reading: dict[str, Any] | None = None,
+    step: Step = silent,
+) -> tuple[Dataset, bool]:
     """Build `folder`, or find it finished from the same input and options. Returns (dataset, was anything done).
 
+    log: folder of the journal, which later appends need; None (or `keep_log` off): it is not kept. inputs: the files
+    that the tables came from. reading: what the source should be told again when more is appended.
     Raises InputError where nothing is left after the filters or a value cannot be used.
     """
-    if is_prepared(folder, tables.fingerprint, config):
-        _remember_image_folder(folder, tables)
-        return Dataset.open(folder), False
-    identity = _identity(tables.fingerprint, config)
-    with storage.atomic_folder(folder) as partial:
-        manifest = _build(tables, partial, config)
-        _remember_image_folder(partial, tables)
-        storage.write_json(partial / "manifest.json", {**manifest, "identity": identity})
+    if is_prepared(folder, tables.fingerprint, config, log=log):
+        return _moved(folder, tables), False
+    kept = log if config.keep_log else None
+    with _swept(log, folder), storage.atomic_folder(folder) as partial:
+        home = kept or partial / WORK / "log"
+        parts = _same_parts(folder, home, tables) or [_part(tables, inputs or Inputs(), home, [], step)]
+        build(tables.connection, parts, partial, config, pictured=tables.image_folder is not None, step=step)
+        _write_origin(partial, tables, parts, kept=kept is not None, reading=reading or {})
     return Dataset.open(folder), True
 
 
-def is_prepared(folder: Path, fingerprint: str, config: PrepareConfig) -> bool:
-    """Whether `folder` holds what input of this fingerprint gives under these options."""
-    if not fingerprint or not (folder / "manifest.json").exists():
+def append(
+    tables: CanonicalTables, folder: Path, *, log: Path, inputs: Inputs | None = None, step: Step = silent
+) -> Dataset:
+    """Build `folder` anew from all that it came from and from `tables`, under the same options.
+
+    Raises InputError where its journal was not kept, or where a file of the log is in it already.
+    """
+    before = Dataset.open(folder)
+    origin = before.origin
+    if not origin["parts"]:
+        raise InputError(
+            f"{folder} was prepared with keep_log = false, so nothing can be appended to it; run `medley prepare` once "
+            "with all input files and --set prepare.keep_log=true"
+        )
+    image_folder = _one_image_folder(origin, tables)
+    config = PrepareConfig(**before.manifest["options"])
+    with _swept(log, folder), storage.atomic_folder(folder) as partial:
+        parts = open_parts(log, origin["parts"])
+        parts.append(_part(tables, inputs or Inputs(), log, parts, step))
+        _refuse_repeats(parts, folder)
+        build(tables.connection, parts, partial, config, pictured=image_folder is not None, step=step)
+        grown = {
+            "parts": [part.folder.name for part in parts],
+            "image_folder": image_folder,
+            "notes": [*origin["notes"], *tables.notes],
+            "catalogue": any(part.item_files for part in parts),
+            "files": _told(parts),
+        }
+        storage.write_json(partial / ORIGIN, {**origin, **grown})
+    return Dataset.open(folder)
+
+
+def is_prepared(folder: Path, fingerprint: str, config: PrepareConfig, *, log: Path | None = None) -> bool:
+    """Whether `folder` holds what input of this fingerprint, and what was appended to it, gives under these options.
+
+    log: then its journal must be there too, or not be there, as the options say.
+    """
+    if not fingerprint or not (folder / ORIGIN).exists() or not (folder / "manifest.json").exists():
         return False
-    return bool(storage.read_json(folder / "manifest.json").get("identity") == _identity(fingerprint, config))
+    origin, manifest = storage.read_json(folder / ORIGIN), storage.read_json(folder / "manifest.json")
+    if manifest.get("format_version") != FORMAT_VERSION or origin["source"] != fingerprint:
+        return False
+    if manifest["options"] != config.model_dump(mode="json"):
+        return False
+    kept = [] if log is None else [(log / name).is_dir() for name in origin["parts"]]
+    return log is None or (bool(kept) == config.keep_log and all(kept))
 
 
-def _identity(fingerprint: str, config: PrepareConfig) -> str:
-    return storage.hash_json([FORMAT_VERSION, fingerprint, config.model_dump(mode="json")])
+@contextmanager
+def _swept(log: Path | None, folder: Path) -> Iterator[None]:
+    """However this ends, the journal keeps the parts that the dataset in `folder` then comes from, and no others."""
+    try:
+        yield
+    finally:
+        if log is not None:
+            path = folder / ORIGIN
+            sweep(log, storage.read_json(path)["parts"] if path.exists() else [])
 
 
-def _remember_image_folder(folder: Path, tables: CanonicalTables) -> None:
-    """Where pictures lie is a fact of this machine: kept beside the manifest, outside of the dataset's identity."""
-    if tables.image_folder is not None:
-        storage.write_json(folder / "local.json", {"image_folder": str(tables.image_folder.resolve())})
+def _moved(folder: Path, tables: CanonicalTables) -> Dataset:
+    """The dataset that is there already; its pictures may lie elsewhere by now."""
+    origin = storage.read_json(folder / ORIGIN)
+    if (place := _place(tables)) is not None and place != origin["image_folder"]:
+        storage.write_json(folder / ORIGIN, {**origin, "image_folder": place})
+    return Dataset.open(folder)
 
 
-def _build(tables: CanonicalTables, folder: Path, config: PrepareConfig) -> dict[str, Any]:
-    connection = tables.connection
-    tables.interactions.create_view("medley_interactions", replace=True)
-    tables.items.create_view("medley_items", replace=True)
-    columns = set(tables.interactions.columns)
-    raw = _counts(connection, "medley_interactions")
-    _clean(connection, config, columns)
-    rounds = _k_core(connection, config)
-    left = _counts(connection, "medley_log")
-    if not left["events"]:
-        raise InputError(_nothing_left(raw, rounds, config))
-    _number(connection, config)
-    _write_log(connection, folder, left)
-    num_items = _write_catalogue(connection, folder)
-    with_picture = save_pictures(connection, folder, tables, num_items=num_items)
-    num_labels = save_categories(folder)
-    return {
-        "format_version": FORMAT_VERSION,
-        "counts": {**left, "items_in_log": left["items"], "items": num_items - 1, "category_labels": num_labels},
-        "raw_counts": raw,
-        "rounds": rounds,
-        "options": config.model_dump(mode="json"),
+def _place(tables: CanonicalTables) -> str | None:
+    return str(tables.image_folder.resolve()) if tables.image_folder is not None else None
+
+
+def _write_origin(
+    folder: Path,
+    tables: CanonicalTables,
+    parts: Sequence[Part],
+    *,
+    kept: bool,
+    reading: dict[str, Any],
+) -> None:
+    """Where and how the input lay: all that may differ between equal datasets."""
+    origin = {
         "source": tables.fingerprint,
         "notes": list(tables.notes),
-        "coverage": {**_coverage(connection), IMAGE: with_picture / (num_items - 1)},
-        "facts": _order_facts(folder),
-        "content": {p.name: storage.hash_file(p) for p in sorted(folder.glob("*.npy"))},
+        "image_folder": _place(tables),
+        "reading": reading,
+        "catalogue": any(part.item_files for part in parts),
+        "parts": [part.folder.name for part in parts] if kept else [],
+        "files": _told(parts),
     }
+    storage.write_json(folder / ORIGIN, origin)
 
 
-def _counts(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str, int]:
-    row = first_row(connection, f"SELECT count(*), count(DISTINCT user_id), count(DISTINCT item_id) FROM {table}")
-    return {"events": row[0], "users": row[1], "items": row[2]}
+def _told(parts: Sequence[Part]) -> list[dict[str, Any]]:
+    return [{"name": f.name, "events": f.rows} for part in parts for f in part.files]
 
 
-def _clean(connection: duckdb.DuckDBPyConnection, config: PrepareConfig, columns: set[str]) -> None:
-    """Table medley_log(user_id, item_id, timestamp, "order"): the events that pass the filters, de-duplicated."""
-    conditions = []
-    if config.min_rating is not None:
-        _need(columns, "rating", "min_rating")
-        conditions.append(f"rating >= {literal(config.min_rating)}")
-    if config.events:
-        _need(columns, "event", "events")
-        conditions.append(f"event IN ({', '.join(literal(e) for e in config.events)})")
-    where = " AND ".join(conditions) or "true"
-    order = '"order"' if "order" in columns else "row_number() OVER ()"
-    connection.execute(
-        "CREATE OR REPLACE TEMP TABLE medley_log AS SELECT user_id, item_id, timestamp, "
-        f'{order} AS "order" FROM medley_interactions WHERE {where}'
-    )
-    if config.duplicates != "all":
-        direction = "ASC" if config.duplicates == "first" else "DESC"
-        connection.execute(
-            "CREATE OR REPLACE TEMP TABLE medley_log AS SELECT * FROM medley_log QUALIFY row_number() OVER "
-            f'(PARTITION BY user_id, item_id ORDER BY timestamp {direction}, "order" {direction}) = 1'
-        )
+def _same_parts(folder: Path, home: Path, tables: CanonicalTables) -> list[Part]:
+    """The journal that is there already of the same input, and of what was appended to it."""
+    if not tables.fingerprint or not (folder / ORIGIN).exists():
+        return []
+    origin = storage.read_json(folder / ORIGIN)
+    if origin["source"] != tables.fingerprint:
+        return []
+    try:
+        return open_parts(home, origin["parts"])
+    except InputError:
+        return []
 
 
-def _need(columns: set[str], column: str, option: str) -> None:
-    if column not in columns:
+def _part(tables: CanonicalTables, inputs: Inputs, home: Path, earlier: Sequence[Part], step: Step) -> Part:
+    place = home / free_name(home)
+    with storage.atomic_folder(place) as partial:
+        part = write_part(tables, inputs, partial, earlier, step)
+    return part.model_copy(update={"folder": place})
+
+
+def _one_image_folder(origin: dict[str, Any], tables: CanonicalTables) -> str | None:
+    old, new = origin["image_folder"], _place(tables)
+    if old is not None and new is not None and old != new:
         raise InputError(
-            f"the option {option} needs a column {column!r}, which the interactions lack (they have: {sorted(columns)})"
+            f"the pictures of this dataset lie in {old}, those of the new items in {new}; put them into one folder"
         )
+    return old or new
 
 
-def _k_core(connection: duckdb.DuckDBPyConnection, config: PrepareConfig) -> list[dict[str, int]]:
-    """Drop users and items below their thresholds until none is; returns what was left after each round."""
-    rounds = [_counts(connection, "medley_log")]
-    while rounds[-1]["events"] and max(config.min_user_events, config.min_item_events) > 1:
-        connection.execute(
-            "CREATE OR REPLACE TEMP TABLE medley_log AS SELECT * FROM medley_log WHERE "
-            "user_id IN (SELECT user_id FROM medley_log GROUP BY user_id "
-            f"HAVING count(*) >= {config.min_user_events}) AND "
-            "item_id IN (SELECT item_id FROM medley_log GROUP BY item_id "
-            f"HAVING count(*) >= {config.min_item_events})"
-        )
-        rounds.append(_counts(connection, "medley_log"))
-        if rounds[-1] == rounds[-2]:
-            rounds.pop()
-            break
-    return rounds
-
-
-def _nothing_left(raw: dict[str, int], rounds: list[dict[str, int]], config: PrepareConfig) -> str:
-    if not raw["events"]:
-        return "the interactions hold no event; give a log with at least one row"
-    if not rounds[0]["events"]:
-        return f"none of the {raw['events']} events passes min_rating and events; loosen these options"
-    return (
-        f"no event is left after the k-core (min_user_events = {config.min_user_events}, min_item_events = "
-        f"{config.min_item_events}) of {rounds[0]['events']} events by {rounds[0]['users']} users on "
-        f"{rounds[0]['items']} items; lower them, for example --set prepare.min_user_events=3 "
-        "--set prepare.min_item_events=1"
-    )
-
-
-def _number(connection: duckdb.DuckDBPyConnection, config: PrepareConfig) -> None:
-    """Dense rows by sorted external id: users from 0; items of the log from 1, then the rest of the catalogue."""
-    connection.execute(
-        "CREATE OR REPLACE TEMP TABLE medley_users AS SELECT user_id, "
-        "row_number() OVER (ORDER BY user_id) - 1 AS row FROM (SELECT DISTINCT user_id FROM medley_log)"
-    )
-    rest = (
-        "UNION ALL SELECT DISTINCT item_id, true FROM medley_items "
-        "WHERE item_id NOT IN (SELECT DISTINCT item_id FROM medley_log)"
-        if config.whole_catalogue
-        else ""
-    )
-    connection.execute(
-        "CREATE OR REPLACE TEMP TABLE medley_rows AS SELECT item_id, "
-        "row_number() OVER (ORDER BY outside, item_id) AS row FROM "
-        f"(SELECT DISTINCT item_id, false AS outside FROM medley_log {rest})"
-    )
-
-
-def _write_log(connection: duckdb.DuckDBPyConnection, folder: Path, counts: dict[str, int]) -> None:
-    """items.npy, times.npy and offsets.npy, sorted by (user, time, order); users.parquet names the users."""
-    to_arrays(
-        connection,
-        "SELECT r.row::INTEGER, l.timestamp::BIGINT FROM medley_log l JOIN medley_users u USING (user_id) "
-        'JOIN medley_rows r USING (item_id) ORDER BY u.row, l.timestamp, l."order"',
-        [(folder / "items.npy", np.int32), (folder / "times.npy", np.int64)],
-        count=counts["events"],
-    )
-    to_array(
-        connection,
-        "SELECT count(*) FROM medley_log JOIN medley_users u USING (user_id) GROUP BY u.row ORDER BY u.row",
-        folder / "counts.npy",
-        dtype=np.int64,
-        count=counts["users"],
-    )
-    per_user = np.load(folder / "counts.npy")
-    (folder / "counts.npy").unlink()
-    np.save(folder / "offsets.npy", np.concatenate([[0], per_user.cumsum()]).astype(np.int64))
-    _copy(connection, "SELECT user_id FROM medley_users ORDER BY row", folder / "users.parquet")
-
-
-def _write_catalogue(connection: duckdb.DuckDBPyConnection, folder: Path) -> int:
-    """catalogue.parquet: what is known of each item row, from row 1 on; returns V. The first of two entries wins."""
-    wanted = ", ".join(f"i.{c}" for c in (TITLE, DESCRIPTION, CATEGORIES, BRAND, PRICE, IMAGE))
-    connection.execute(
-        "CREATE OR REPLACE TEMP TABLE medley_catalogue AS SELECT r.row, r.item_id, "
-        f"{wanted} FROM medley_rows r LEFT JOIN (SELECT * FROM medley_items WHERE item_id IN "
-        "(SELECT item_id FROM medley_rows) QUALIFY row_number() OVER (PARTITION BY item_id) = 1) i USING (item_id)"
-    )
-    _copy(connection, "SELECT * EXCLUDE (row) FROM medley_catalogue ORDER BY row", folder / "catalogue.parquet")
-    num_items = int(scalar(connection, "SELECT count(*) FROM medley_rows")) + 1
-    items, times = np.load(folder / "items.npy", mmap_mode="r"), np.load(folder / "times.npy", mmap_mode="r")
-    first_seen = np.full(num_items, np.iinfo(np.int64).max)
-    np.minimum.at(first_seen, items, times)
-    np.save(folder / "first_seen.npy", first_seen)
-    return num_items
-
-
-def _copy(connection: duckdb.DuckDBPyConnection, query: str, path: Path) -> None:
-    connection.execute(f"COPY ({query}) TO {literal(path)} (FORMAT parquet, COMPRESSION zstd)")
-
-
-def _coverage(connection: duckdb.DuckDBPyConnection) -> dict[str, float]:
-    """Share of items that have each kind of content."""
-    filled = {c: f"avg(({c} IS NOT NULL AND {c}::VARCHAR <> '')::INTEGER)" for c in (TITLE, DESCRIPTION, BRAND, PRICE)}
-    filled[CATEGORIES] = "avg((categories IS NOT NULL AND len(categories) > 0)::INTEGER)"
-    row = first_row(connection, f"SELECT {', '.join(filled.values())} FROM medley_catalogue")
-    return {c: float(v or 0) for c, v in zip(filled, row, strict=True)}
-
-
-def _order_facts(folder: Path) -> dict[str, float]:
-    """What the log's order is worth: ties leave the order of events to the input, repeats are events seen before."""
-    items, times = np.load(folder / "items.npy", mmap_mode="r"), np.load(folder / "times.npy", mmap_mode="r")
-    offsets = np.load(folder / "offsets.npy")
-    users = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
-    same_user = users[1:] == users[:-1]
-    tied = (times[1:] == times[:-1]) & same_user
-    pairs = users.astype(np.int64) * (int(items.max()) + 1) + items
-    ends = offsets[1:][np.diff(offsets) >= 2] - 1
-    return {
-        "tied_consecutive_events": float(tied.sum() / max(same_user.sum(), 1)),
-        "users_with_last_two_tied": float(tied[ends - 1].mean()) if len(ends) else 0.0,
-        "repeat_rate": 1.0 - len(np.unique(pairs)) / len(pairs),
-        "mean_events_per_user": float(np.diff(offsets).mean()),
-        "first_time": int(times.min()),
-        "last_time": int(times.max()),
-    }
+def _refuse_repeats(parts: Sequence[Part], folder: Path) -> None:
+    known = {file.content: file for part in parts[:-1] for file in part.files if file.rows}
+    for file in parts[-1].files:
+        if (twin := known.get(file.content)) is not None:
+            same = "" if twin.name == file.name else f", as {twin.name}"
+            raise InputError(
+                f"the {file.rows:,} events of {file.name} are in {folder} already{same}; leave this file out"
+            )

@@ -1,35 +1,49 @@
-"""DuckDB as the workhorse of preparation: one way to open it, to quote, and to stream a query into an array."""
+"""DuckDB as the workhorse of preparation: one way to open it, to quote, to stream a query and to see how far it is."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import re
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import duckdb
-import numpy as np
 import pyarrow as pa
-from numpy.typing import DTypeLike, NDArray
 
 from medleyrec.schema import InputError
+
+Step = Callable[[str, int, int], None]
+"""Told the name of a step, how much of it is done, and of how much."""
+
+_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+_POLL = 0.25  # seconds
+
+
+def silent(name: str, done: int, total: int) -> None:
+    """The step that tells nobody."""
 
 
 def connect(*, spill: Path | None = None, memory_limit: str | None = None, threads: int | None = None) -> Any:
     """An in-memory database that fetches no extension and keeps the order of what it reads.
 
-    memory_limit: such as "2GB"; beyond it DuckDB spills into the folder `spill`.
+    memory_limit: such as "2GB"; beyond it DuckDB spills into the folder `spill`. threads: by default one per core
+    that this process may use.
     """
     settings: dict[str, Any] = {
         "autoinstall_known_extensions": False,
         "preserve_insertion_order": True,
+        "enable_progress_bar": True,
+        "enable_progress_bar_print": False,
         "TimeZone": "UTC",
+        "threads": threads if threads is not None else usable_cores(),
     }
     if spill is not None:
         settings["temp_directory"] = str(spill)
     if memory_limit is not None:
         settings["memory_limit"] = memory_limit
-    if threads is not None:
-        settings["threads"] = threads
     connection = duckdb.connect(":memory:")
     for name, value in settings.items():
         try:
@@ -41,6 +55,47 @@ def connect(*, spill: Path | None = None, memory_limit: str | None = None, threa
     return connection
 
 
+def usable_cores() -> int:
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on macOS and Windows
+        return os.cpu_count() or 1
+
+
+def half_of_memory() -> int | None:
+    """Bytes: half of what this machine, or the container that this process runs in, has; None where it is not told."""
+    try:
+        known = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    except (AttributeError, ValueError, OSError):
+        return None
+    for path in map(Path, _LIMITS):
+        try:
+            known.append(int(path.read_text()))
+        except (OSError, ValueError):  # absent, or "max"
+            continue
+    return min(known) // 2
+
+
+@contextmanager
+def watched(connection: duckdb.DuckDBPyConnection, step: Step, name: str) -> Iterator[None]:
+    """Tell `step` how far the running query is, in percent; each query of the block starts from zero."""
+    done = threading.Event()
+
+    def poll() -> None:
+        while not done.wait(_POLL):
+            if (share := connection.query_progress()) >= 0:
+                step(name, min(int(share), 99), 100)
+
+    thread = threading.Thread(target=poll, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+        step(name, 100, 100)
+
+
 def literal(value: object) -> str:
     """A SQL literal; text is quoted."""
     if isinstance(value, bool):
@@ -48,6 +103,12 @@ def literal(value: object) -> str:
     if isinstance(value, int | float):
         return repr(value)
     return "'" + str(value).replace("'", "''") + "'"
+
+
+def parquet(path: Path) -> str:
+    """SQL that reads one Parquet file, whose name is no pattern; `file_row_number` counts its rows from 0."""
+    exact = re.sub(r"[*?\[]", r"[\g<0>]", str(path))
+    return f"read_parquet({literal(exact)}, file_row_number = true)"
 
 
 def scalar(connection: duckdb.DuckDBPyConnection, query: str) -> Any:
@@ -63,29 +124,3 @@ def first_row(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, .
 def blocks(connection: duckdb.DuckDBPyConnection, query: str, *, rows: int = 1 << 18) -> Iterator[pa.RecordBatch]:
     """The result as Arrow record batches of at most `rows` rows."""
     yield from connection.sql(query).to_arrow_reader(rows)
-
-
-def to_array(connection: duckdb.DuckDBPyConnection, query: str, path: Path, *, dtype: DTypeLike, count: int) -> None:
-    """Stream the query's single column of `count` rows into `path` (.npy), never holding it in memory."""
-    to_arrays(connection, query, [(path, dtype)], count=count)
-
-
-def to_arrays(
-    connection: duckdb.DuckDBPyConnection, query: str, targets: list[tuple[Path, DTypeLike]], *, count: int
-) -> None:
-    """Stream the query's columns, in order, into one .npy file each."""
-    if count == 0:
-        for path, dtype in targets:
-            np.save(path, np.zeros(0, dtype))
-        return
-    arrays: list[NDArray[Any]] = [
-        np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=(count,)) for path, dtype in targets
-    ]
-    done = 0
-    for block in blocks(connection, query):
-        for array, column in zip(arrays, block.columns, strict=True):
-            array[done : done + len(block)] = column.to_numpy(zero_copy_only=False)
-        done += len(block)
-    assert done == count, f"{done} rows came, {count} were announced"
-    for array in arrays:
-        array.flush()  # type: ignore[attr-defined]

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
 from medleyrec import storage
 from medleyrec.dataset.cuts import make_split
 from medleyrec.dataset.dataset import Dataset
+from medleyrec.dataset.journal import InputFile, Inputs
 from medleyrec.dataset.prepare import is_prepared, prepare
-from medleyrec.dataset.sql import connect
+from medleyrec.dataset.sql import connect, half_of_memory, scalar, watched
 from medleyrec.models import load
 from medleyrec.recipes.experiment import SPLIT_CHOICE, Experiment
 from medleyrec.recipes.listener import Listener
-from medleyrec.schema import InputError
+from medleyrec.schema import TIME_CUT, InputError
 from medleyrec.sources import SOURCES
 
 TRUTH = "truth.json"
@@ -25,6 +29,11 @@ BAZAAR_OPTIONS = {"min_user_events": 1, "min_item_events": 1}
 
 def dataset_folder(project: Path) -> Path:
     return project / "dataset"
+
+
+def log_folder(project: Path) -> Path:
+    """The journal: all that was read."""
+    return project / "log"
 
 
 def open_dataset(project: Path) -> Dataset:
@@ -37,34 +46,105 @@ def open_dataset(project: Path) -> Dataset:
 def run_prepare(
     experiment: Experiment, listener: Listener, *, memory_limit: str | None = None, threads: int | None = None
 ) -> Dataset:
-    """Read the source, write ``<project>/dataset`` with its leave-one-out split; finished work is found and said."""
+    """Read the source, write ``<project>/dataset`` and cut it; finished work is found and said."""
+    experiment = _without_foresight(experiment)
     kind, settings = experiment.source_config()
     project = experiment.project
     if kind == "bazaar" and _bazaar_is_there(settings, experiment):
         dataset = open_dataset(project)
         listener.say(f"{dataset!r} is there already, made from the same settings")
         return dataset
-    project.mkdir(parents=True, exist_ok=True)
-    spill = project / ".spill"
-    connection = connect(spill=spill, memory_limit=memory_limit, threads=threads)
-    try:
-        tables = load(SOURCES[kind])(connection, settings)
+    with database(project, listener, memory_limit=memory_limit, threads=threads) as connection:
+        with watched(connection, listener.step, "reading the input"):
+            tables = load(SOURCES[kind])(connection, settings)
         for note in tables.notes:
             listener.say(note)
-        dataset, done = prepare(tables, dataset_folder(project), experiment.prepare)
+        dataset, done = prepare(
+            tables,
+            dataset_folder(project),
+            experiment.prepare,
+            log=log_folder(project),
+            inputs=inputs_of(connection, kind, settings),
+            reading=reading_of(kind, settings),
+            step=listener.step,
+        )
+    cut(dataset, experiment)
+    _write_truth(kind, settings, project)
+    for sentence in told(dataset) if done else [_found(dataset)]:
+        listener.say(sentence)
+    return dataset
+
+
+def _without_foresight(experiment: Experiment) -> Experiment:
+    """Under a time cut, who and what is too rare is decided by what came before it, unless told otherwise."""
+    split, options = experiment.split, experiment.prepare
+    filters = max(options.min_user_events, options.min_item_events) > 1
+    if split.kind != TIME_CUT or not filters or "filter_until" in options.model_fields_set:
+        return experiment
+    share = 100 * (1 - split.validation_share - split.test_share)
+    until = split.validation_from or f"{share:.6g}%"
+    return experiment.model_copy(update={"prepare": options.model_copy(update={"filter_until": until})})
+
+
+@contextmanager
+def database(
+    project: Path, listener: Listener, *, memory_limit: str | None = None, threads: int | None = None
+) -> Iterator[Any]:
+    """A connection that spills into the project folder, which is removed at the end; its faults are sentences."""
+    spill = project / ".spill"
+    project.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(spill, ignore_errors=True)  # of a run that was killed
+    if memory_limit is None and (half := half_of_memory()):
+        memory_limit = f"{half >> 20}MiB"
+        listener.say(f"DuckDB uses up to {half / 2**30:.1f} GiB, half of the memory here (--memory-limit changes it).")
+    connection = connect(spill=spill, memory_limit=memory_limit, threads=threads)
+    try:
+        yield connection
     except duckdb.Error as error:
         raise InputError(f"the log could not be prepared: {str(error).splitlines()[0]}") from None
     finally:
         connection.close()
         shutil.rmtree(spill, ignore_errors=True)
-    _cut(dataset, experiment)
-    _write_truth(kind, settings, project)
-    for sentence in told(dataset) if done else [f"{dataset!r} is there already, made from the same input and options"]:
-        listener.say(sentence)
-    return dataset
 
 
-def _cut(dataset: Dataset, experiment: Experiment) -> None:
+def inputs_of(connection: duckdb.DuckDBPyConnection, kind: str, settings: Any) -> Inputs:
+    """The files behind tables of a user's own, by which later ones are put in order."""
+    if kind != "tables":
+        return Inputs()
+    from medleyrec.sources import tables as own
+
+    found = own._find(settings)
+    return Inputs(log=log_files(connection, found.log), items=named(found.items), images=named(found.image_tables))
+
+
+def log_files(connection: duckdb.DuckDBPyConnection, paths: Sequence[Path]) -> tuple[InputFile, ...]:
+    """With the events in each, counted where there are several."""
+    from medleyrec.sources.files import open_file
+
+    if len(paths) == 1:
+        return named(paths)
+    counted = [(path, scalar(connection, f"SELECT count(*) FROM {open_file(connection, path).scan}")) for path in paths]
+    return tuple(InputFile(name=path.name, place=str(path), rows=rows) for path, rows in counted)
+
+
+def named(paths: Sequence[Path]) -> tuple[InputFile, ...]:
+    return tuple(InputFile(name=path.name, place=str(path)) for path in paths)
+
+
+def reading_of(kind: str, settings: Any) -> dict[str, Any]:
+    """How a user's own tables are read, wherever they lie: what an append is told again."""
+    if kind != "tables":
+        return {"kind": kind}
+    return {"kind": kind, **settings.model_dump(mode="json", exclude={"interactions", "items", "images"})}
+
+
+def _found(dataset: Dataset) -> str:
+    grown = len(dataset.origin["parts"]) - 1
+    appended = f", with {grown} {'append' if grown == 1 else 'appends'} since" if grown > 0 else ""
+    return f"{dataset!r} is there already, made from the same input and options{appended}"
+
+
+def cut(dataset: Dataset, experiment: Experiment) -> None:
     """Make the split, and keep the choice for the later steps of this project."""
     make_split(dataset, experiment.split)
     if "split" in experiment.model_fields_set:
