@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
+from medleyrec.dataset.audit.findings import Audit, Finding
 from medleyrec.evaluation.charts import line_charts, nice_ticks, whisker_plot
 from medleyrec.evaluation.comparisons import Comparison
 from medleyrec.evaluation.console import console_table
@@ -88,8 +89,21 @@ def full(title="Oak desk", **changes):
         ),
         notes=(title, *notes(seen_masked=False)),
         command="medley evaluate runs/x",
-        **changes,
+        **({"audit": audit(title)} | changes),
     )  # fmt: skip
+
+
+def audit(text="Oak desk"):
+    values = {"share": 0.439, "events": 7}
+    return Audit(
+        split="leave-one-out",
+        findings=(
+            Finding(name="span", sentence="The log spans 4,424 days.", values={"days": 4424.0}),
+            Finding(
+                name="ties", sentence=f"43.9 % tie, {text}.", values=values, level="caution", examples=((text, "b"),)
+            ),
+        ),
+    )
 
 
 # verdict
@@ -282,6 +296,33 @@ def test_the_page_has_every_part():
         assert said in words
     assert "puts the true next item at rank 3.5" in words
     assert words.count("true next item") == 5  # verdict, two leads, a recommended card, the card of what came next
+
+
+def test_the_audit_is_in_the_page_cautions_first():
+    made = full()
+    page = Page(html(made))
+    said = " ".join(page.text.replace("\N{NO-BREAK SPACE}", " ").split())
+    assert "Audit of the data One caution changes how results on this data may be read." in said
+    assert "Caution. 43.9 % tie, Oak desk. The log spans 4,424 days." in said
+    assert [a["class"] for tag, a in page.tags if tag == "li" and a.get("class") in ("caution", "fact")] == [
+        "caution",
+        "fact",
+    ]
+    assert "- **Caution.** 43.9 % tie, Oak desk.\n- The log spans 4,424 days.\n" in markdown(made)
+    for text in (html(full(audit=None)), markdown(full(audit=None))):
+        assert "Audit of the data" not in text
+
+
+def test_the_audit_is_whole_in_the_json(tmp_path):
+    path, _, _ = full().write(tmp_path)
+    assert Report.read(path).audit == audit()
+    assert json.loads(path.read_text())["audit"]["findings"][1]["values"] == {"share": 0.439, "events": 7}
+
+
+def test_a_report_of_before_the_audit_is_read():
+    value = full().to_json()
+    del value["audit"]
+    assert Report.from_json(value) == full(audit=None)
 
 
 def test_every_drawing_can_be_heard():

@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from medleyrec.dataset.audit.findings import Audit
 from medleyrec.evaluation.comparisons import Comparison
 from medleyrec.evaluation.pictures import thumbnail
 from medleyrec.evaluation.statistics import Estimate
@@ -119,6 +120,8 @@ class Report:
     comparisons: tuple[Comparison, ...] = ()
     curves: tuple[Curve, ...] = ()
     examples: tuple[ExampleUser, ...] = ()
+    audit: Audit | None = None
+    """What is odd about the data and the split, before any model."""
     notes: tuple[str, ...] = ()
     command: str = ""
     """How to repeat the evaluation."""

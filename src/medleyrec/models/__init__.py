@@ -10,11 +10,13 @@ from medleyrec.schema import Facts, Features, InputError, Mask
 
 if TYPE_CHECKING:
     from medleyrec.models.base import Ranker, SequenceModel
+    from medleyrec.models.categories import Categories
     from medleyrec.models.popularity import Popularity
     from medleyrec.models.transitions import Transitions
 
 MODELS: dict[str, str] = {
     "sasrec": "medleyrec.models.sasrec:SASRec",
+    "hm4sr": "medleyrec.models.hm4sr:HM4SR",
 }
 """Trained models: name -> "module:class" of a SequenceModel."""
 
@@ -46,12 +48,17 @@ def build(
     features: Features | None = None,
     *,
     train_items: Mask | None = None,
+    categories: Categories | None = None,
     **settings: Any,
 ) -> SequenceModel:
-    """A fresh model; its random start follows torch's global generator."""
+    """A fresh model; its random start follows torch's global generator.
+
+    categories: of the items, for the models that learn from them (`uses_categories`); the others do without.
+    """
     cls = model_class(name)
     checked = parse(cls.Settings, settings, where=f"model {name}")
-    model: SequenceModel = cls(checked, facts, features, train_items=train_items)
+    more = {"categories": categories} if cls.uses_categories else {}
+    model: SequenceModel = cls(checked, facts, features, train_items=train_items, **more)
     return model
 
 

@@ -45,11 +45,17 @@ class SequenceModel(nn.Module):
     """
 
     causal: ClassVar[bool] = True
+    uses_categories: ClassVar[bool] = False
+    """Whether the class takes the items' `categories` beside their features."""
     Settings: ClassVar[type[Config]]
 
     name: str
     rows: ItemRows
     max_length: int
+    padding_class: bool = False
+    """Whether row 0 is a class of the training softmax, as in some published code; it is never a candidate."""
+    notes: tuple[str, ...] = ()
+    """Sentences for the user: what of the model is off with these data and settings."""
 
     def encode(self, batch: Batch, table: Tensor) -> Encoding:
         raise NotImplementedError(f"{type(self).__name__} has no states for every position")

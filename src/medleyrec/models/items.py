@@ -5,7 +5,8 @@ A row is the parts side by side (`join = "concat"`, D = parts x H) or their sum 
 Features are standardised on the training items (mean 0, equal deviations, vectors of length about 1), then projected;
 what an item lacks is a learnt vector. The length matters: at unit deviation of F columns, one optimiser step moves the
 projected vectors F times as far as an id's, and content drowns the ids.
-`raw` takes features as they are and a missing one as zeros, and leaves row 0 as it is drawn: for models published so.
+`content_scale` is that length. `raw` takes features as they are and a missing one as zeros, and leaves row 0 as it is
+drawn: for models published so.
 """
 
 from __future__ import annotations
@@ -31,7 +32,14 @@ class ContentPart(nn.Module):
     scale: Tensor
 
     def __init__(
-        self, name: str, features: Features, width: int, *, train_items: Mask | None, raw: bool = False
+        self,
+        name: str,
+        features: Features,
+        width: int,
+        *,
+        train_items: Mask | None,
+        raw: bool = False,
+        length: float = 1.0,
     ) -> None:
         super().__init__()
         self.raw = raw
@@ -44,8 +52,8 @@ class ContentPart(nn.Module):
         # A column that never varies says nothing; dividing by its rounding noise would make it loud.
         floor = 1e-3 * deviation.max().clamp(min=1e-6)
         varying = deviation > floor
-        length = varying.sum().clamp(min=1).sqrt()
-        self.register_buffer("scale", torch.where(varying, 1 / (length * deviation.clamp(min=1e-12)), 0.0))
+        columns = varying.sum().clamp(min=1)
+        self.register_buffer("scale", torch.where(varying, length / (columns.sqrt() * deviation.clamp(min=1e-12)), 0.0))
         self.register_buffer("vectors", self._standardised(vectors, present), persistent=False)
         self.register_buffer("present", present, persistent=False)
         self.project = nn.Linear(vectors.shape[1], width)
@@ -83,6 +91,7 @@ class ItemRows(nn.Module):
         train_items: Mask | None = None,
         join: Literal["sum", "concat"] = "sum",
         raw: bool = False,
+        content_scale: float = 1.0,
     ) -> None:
         super().__init__()
         check_parts(parts, features)
@@ -95,7 +104,7 @@ class ItemRows(nn.Module):
                 with torch.no_grad():
                     self.ids.weight[PAD] = 0
         content = {
-            name: ContentPart(name, features, width, train_items=train_items, raw=raw)
+            name: ContentPart(name, features, width, train_items=train_items, raw=raw, length=content_scale)
             for name in parts
             if name != ID and features is not None
         }

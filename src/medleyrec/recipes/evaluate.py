@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from medleyrec import storage
+from medleyrec.dataset.audit import Audit
 from medleyrec.dataset.cuts import SplitConfig, make_split
 from medleyrec.dataset.dataset import Dataset
 from medleyrec.dataset.split import Split
@@ -28,6 +29,7 @@ from medleyrec.evaluation.report import (
 )
 from medleyrec.evaluation.slices import of_events
 from medleyrec.evaluation.statistics import intervals, slice_intervals
+from medleyrec.recipes.audit import run_audit
 from medleyrec.recipes.contestant import Contestant
 from medleyrec.recipes.examples import examples
 from medleyrec.recipes.experiment import Experiment
@@ -79,7 +81,8 @@ def run_evaluate(
     contestants = [*_baselines(experiment, split), *_models(runs)]
     names = metric_names(experiment.evaluate.cutoffs)
     values = {c.name: _values(c, experiment, split, events, names, listener) for c in contestants}
-    report = _report(experiment, split, events, contestants, values, command)
+    audit = run_audit(experiment, listener, split=split)
+    report = _report(experiment, split, events, contestants, values, audit, command)
     report.write(out or experiment.project)
     return report
 
@@ -154,6 +157,7 @@ def _report(
     events: EvalEvents,
     contestants: Sequence[Contestant],
     values: dict[str, Values],
+    audit: Audit,
     command: str,
 ) -> Report:
     data = split.dataset
@@ -187,8 +191,8 @@ def _report(
                 seen_masked=experiment.evaluate.mask_seen,
             ),
             *_left_over(split, events, kind),
-            *_caveats(data),
         ),
+        audit=audit,
         command=command or f"medley evaluate {experiment.project}",
     )
 
@@ -272,16 +276,6 @@ def _left_over(split: Split, events: EvalEvents, candidates: str) -> tuple[str, 
             f"cut: they {fate}."
         )
     return tuple(told)
-
-
-def _caveats(data: Dataset) -> tuple[str, ...]:
-    facts = data.manifest["facts"]
-    if facts["users_with_last_two_tied"] < 0.05:
-        return ()
-    return (
-        f"For {facts['users_with_last_two_tied']:.1%} of users the last two events have equal times: which of them is "
-        "the test event is the input's order, and part of what is measured is chance.",
-    )
 
 
 def _slices(events: EvalEvents, split: Split, values: dict[str, Values], headline: str) -> tuple[SliceRow, ...]:

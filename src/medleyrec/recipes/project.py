@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from medleyrec.dataset.audit import Audit
 from medleyrec.dataset.dataset import Dataset
 from medleyrec.evaluation.report import Report
 from medleyrec.features import FeatureReport
+from medleyrec.recipes.append import run_append
+from medleyrec.recipes.audit import run_audit
 from medleyrec.recipes.encode import run_encode
 from medleyrec.recipes.evaluate import run_evaluate
 from medleyrec.recipes.experiment import load_experiment
@@ -16,6 +19,7 @@ from medleyrec.recipes.listener import Listener
 from medleyrec.recipes.prepare import open_dataset, run_prepare
 from medleyrec.recipes.run import Run
 from medleyrec.recipes.train import run_train
+from medleyrec.sources.frames import is_frame
 
 
 class Project:
@@ -35,14 +39,27 @@ class Project:
     def dataset(self) -> Dataset:
         return open_dataset(self.folder)
 
-    def prepare(self, interactions: Path | str | None = None, *, kind: str = "tables", **sections: Any) -> Dataset:
-        """From your files, or from another source: ``prepare(kind="bazaar")``. `prepare={...}` holds its options."""
+    def prepare(self, interactions: Any = None, *, kind: str = "tables", **sections: Any) -> Dataset:
+        """From your files or data frames (pandas, Polars, Arrow), or from another source: ``prepare(kind="bazaar")``.
+
+        `prepare={...}` holds its options, `split={...}` those of the split; the rest goes to the source.
+        """
+        if kind == "tables" and interactions is not None and is_frame(interactions):
+            kind = "frames"
         options, split = sections.pop("prepare", {}), sections.pop("split", None)
         source = {"kind": kind, **sections}
         if interactions is not None:
             source["interactions"] = interactions
         chosen = {} if split is None else {"split": split}
         return run_prepare(self._experiment(source=source, prepare=options, **chosen), self.listener)
+
+    def append(
+        self, interactions: Path | str | None = None, *, items: Path | str | None = None, **sections: Any
+    ) -> Dataset:
+        """New events and new items: the dataset becomes what all of the input at once would give."""
+        events = () if interactions is None else (Path(interactions),)
+        goods = () if items is None else (Path(items),)
+        return run_append(self._experiment(**sections), self.listener, interactions=events, items=goods)
 
     def encode(self, **encoders: Any) -> dict[str, FeatureReport]:
         """``encode(text="tfidf-svd", image="none")``; both kinds of content by default."""
@@ -72,6 +89,10 @@ class Project:
         chosen = [runs] if isinstance(runs, Run) else list(runs)
         sections: dict[str, Any] = {"evaluate": options} if split is None else {"evaluate": options, "split": split}
         return run_evaluate(self._experiment(**sections), self.listener, runs=chosen)
+
+    def audit(self, *, probes: bool = True) -> Audit:
+        """What is odd about the data and its split; without `probes` the log alone, no models, texts or pictures."""
+        return run_audit(self._experiment(), self.listener, probes=probes)
 
     def _experiment(self, **sections: Any) -> Any:
         return load_experiment(self.folder, flags=sections)

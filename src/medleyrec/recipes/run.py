@@ -20,6 +20,7 @@ from medleyrec.models import build
 from medleyrec.models.base import Frozen, SequenceModel
 from medleyrec.recipes.encode import feature_identity, features_folder, load_features
 from medleyrec.recipes.experiment import RUN_RECORD
+from medleyrec.recipes.labels import categories_of
 from medleyrec.recipes.prepare import open_dataset
 from medleyrec.schema import PAD, Batch, InputError, Mask
 from medleyrec.training import checkpoint
@@ -70,6 +71,7 @@ class Run:
             split.facts,
             features,
             train_items=split.in_train,
+            categories=categories_of(split, self.record["model"]["name"]),
             **self.record["model"]["settings"],
         )
         checkpoint.load_weights(model, self.folder / BEST)

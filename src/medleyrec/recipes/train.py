@@ -30,6 +30,7 @@ from medleyrec.models import build, model_class
 from medleyrec.models.base import Frozen, SequenceModel
 from medleyrec.recipes.encode import feature_identity, features_folder, load_features
 from medleyrec.recipes.experiment import RUN_RECORD, Experiment
+from medleyrec.recipes.labels import categories_of
 from medleyrec.recipes.listener import Listener
 from medleyrec.recipes.prepare import open_dataset
 from medleyrec.recipes.ranking import metric_means, ranks_of
@@ -69,6 +70,9 @@ def run_train(
     torch.manual_seed(experiment.train.seed)
     classes = _classes(split, refit=refit)
     model = _model(experiment, split, features, classes)
+    classes = _with_padding(classes) if model.padding_class else classes
+    for note in model.notes:
+        listener.say(note)
     windows = _windows(log, experiment.train, model)
     record = _started(folder, record, original, split, model, windows, classes, accelerator)
     listener.say(f"{record['label']}: {record['parameters']:,} parameters, {windows!r}, on {accelerator.device}.")
@@ -188,10 +192,18 @@ def _classes(split: Split, *, refit: bool) -> int | torch.Tensor:
 
 
 def _model(experiment: Experiment, split: Split, features: Features, classes: int | torch.Tensor) -> SequenceModel:
-    model = build(experiment.model.name, split.facts, features, train_items=split.in_train, **experiment.model.settings)
+    name, settings = experiment.model.name, experiment.model.settings
+    labels = categories_of(split, name)
+    model = build(name, split.facts, features, train_items=split.in_train, categories=labels, **settings)
     if not isinstance(classes, int):
         model.rows.silence(~split.known)
     return model
+
+
+def _with_padding(classes: int | torch.Tensor) -> torch.Tensor:
+    """Row 0 becomes a class too, as some published code has it."""
+    rows = torch.arange(1, classes) if isinstance(classes, int) else classes
+    return torch.cat([torch.zeros(1, dtype=torch.int64), rows])
 
 
 def _windows(log: TrainingLog, config: TrainConfig, model: SequenceModel) -> Windows:

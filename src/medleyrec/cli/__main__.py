@@ -1,0 +1,5 @@
+"""`python -m medleyrec.cli`."""
+
+from medleyrec.cli import main
+
+main()

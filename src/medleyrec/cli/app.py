@@ -1,0 +1,87 @@
+"""What all commands share: the application, its options, and how it speaks. Nothing heavy is imported here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from medleyrec.schema import InputError
+
+if TYPE_CHECKING:
+    from medleyrec.recipes.experiment import Experiment
+
+WRONG_INPUT, INTERRUPTED = 2, 130
+
+app = typer.Typer(
+    name="medley",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="From a log and a catalogue to an honestly evaluated next-item recommender.",
+    epilog="A first look, with nothing of your own: [bold]medley demo[/bold]",
+)
+
+Target = Annotated[Path, typer.Argument(help="A project folder, a medley.toml, or a run folder.", show_default=False)]
+SplitKind = Annotated[
+    str | None,
+    typer.Option(
+        "--split",
+        help="leave-one-out or time: each user's last events, or one cut in time.",
+        show_default="leave-one-out",
+    ),
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Any setting, such as train.seed=3; can be repeated.", metavar="KEY=VALUE"),
+]
+
+
+def examples(*lines: str) -> str:
+    """An epilog that keeps its lines apart."""
+    return "[bold]Examples[/bold]\n\n" + "\n\n".join(lines)
+
+
+def experiment_of(target: Path, overrides: list[str] | None, flags: dict[str, Any] | None = None) -> Experiment:
+    from medleyrec.recipes.experiment import load_experiment
+
+    return load_experiment(target, overrides=overrides or (), flags=flags)
+
+
+def split_flags(kind: str | None) -> dict[str, Any]:
+    return {} if kind is None else {"split": {"kind": kind}}
+
+
+def pairs(values: list[str] | None, option: str) -> dict[str, str]:
+    pairs = {}
+    for value in values or ():
+        name, equals, column = value.partition("=")
+        if not equals:
+            raise InputError(
+                f'{option} {value!r} is not of the form name=column, for example {option} user_id="customer"'
+            )
+        pairs[name.strip()] = column.strip()
+    return pairs
+
+
+def console() -> Any:
+    from medleyrec.progress import ConsoleListener
+
+    return ConsoleListener()
+
+
+def say(text: str, *, markup: bool = False) -> None:
+    from rich.console import Console
+
+    Console(soft_wrap=True, highlight=False, emoji=False).print(text, markup=markup)
+
+
+def show(table: Any) -> None:
+    from rich.console import Console
+
+    console = Console()
+    wide = Console(width=max(console.width, 150)) if not console.is_terminal else console
+    wide.print(table)

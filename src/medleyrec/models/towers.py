@@ -1,0 +1,92 @@
+"""Several causal Transformer encoders of one shape, run side by side: one set of kernels for all of them.
+
+Letters:  M towers   G sequences of rows, each for one tower   B rows   L positions   H width   N = B x L
+A tower may be named more than once in a call: its sequences share its weights and are one batch.
+Rows are left-aligned and nobody looks right, so padding needs no mask.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from medleyrec.models.dropout import Dropout
+from medleyrec.models.transformer import causal_attention
+
+EPSILON = 1e-12  # of the layer norms, the habit of this family of models
+
+
+class TowerLinear(nn.Module):
+    """M linear layers in one tensor, drawn with deviation `std`."""
+
+    def __init__(self, towers: int, inputs: int, outputs: int, *, std: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(towers, outputs, inputs).normal_(std=std))
+        self.bias = nn.Parameter(torch.zeros(towers, outputs))
+
+    def forward(self, x: Tensor, which: Tensor) -> Tensor:
+        """(G, N, inputs) -> (G, N, outputs)"""
+        weight, bias = self.weight.index_select(0, which), self.bias.index_select(0, which)
+        return torch.baddbmm(bias[:, None], x, weight.mT)
+
+
+class TowerNorm(nn.Module):
+    """M layer norms in one tensor."""
+
+    def __init__(self, towers: int, width: int) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.ones(towers, width)), nn.Parameter(torch.zeros(towers, width))
+
+    def forward(self, x: Tensor, which: Tensor) -> Tensor:
+        weight, bias = self.weight.index_select(0, which), self.bias.index_select(0, which)
+        return torch.addcmul(bias[:, None], F.layer_norm(x, x.shape[-1:], eps=EPSILON), weight[:, None])
+
+
+class TowerBlock(nn.Module):
+    """Post-norm: attention, then a feed-forward with exact GELU; each is added to its input, then normalised."""
+
+    def __init__(self, towers: int, *, width: int, heads: int, inner: int, dropout: float, std: float) -> None:
+        super().__init__()
+        self.heads, self.attention_dropout = heads, dropout
+        self.qkv = TowerLinear(towers, width, 3 * width, std=std)
+        self.out = TowerLinear(towers, width, width, std=std)
+        self.norm1, self.norm2 = TowerNorm(towers, width), TowerNorm(towers, width)
+        self.up, self.down = TowerLinear(towers, width, inner, std=std), TowerLinear(towers, inner, width, std=std)
+        self.drop = Dropout(dropout)
+
+    def forward(self, x: Tensor, which: Tensor, rows: int) -> Tensor:
+        """(G, N, H), where N is `rows` rows"""
+        x = self.norm1(x + self.drop(self.attend(x, which, rows)), which)
+        fed = self.down(F.gelu(self.up(x, which)), which)
+        normed: Tensor = self.norm2(x + self.drop(fed), which)
+        return normed
+
+    def attend(self, x: Tensor, which: Tensor, rows: int) -> Tensor:
+        qkv = self.qkv(x, which).view(x.shape[0] * rows, -1, 3, self.heads, x.shape[-1] // self.heads)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (G B, heads, L, H / heads)
+        y = causal_attention(q, k, v, dropout_p=self.attention_dropout if self.training else 0.0)
+        mixed: Tensor = self.out(y.transpose(1, 2).reshape(x.shape), which)
+        return mixed
+
+
+class Towers(nn.Module):
+    """LayerNorm, dropout, then `depth` blocks, for each of M towers."""
+
+    def __init__(
+        self, towers: int, *, width: int, depth: int, heads: int, inner: int, dropout: float, std: float = 0.02
+    ) -> None:
+        super().__init__()
+        self.norm, self.drop = TowerNorm(towers, width), Dropout(dropout)
+        self.blocks = nn.ModuleList(
+            TowerBlock(towers, width=width, heads=heads, inner=inner, dropout=dropout, std=std) for _ in range(depth)
+        )
+
+    def forward(self, x: Tensor, which: Tensor) -> Tensor:
+        """x (G, B, L, H); which (G,) the tower of each sequence -> (G, B, L, H)"""
+        rows = x.shape[1]
+        y = self.drop(self.norm(x.flatten(1, 2), which))  # (G, N, H)
+        for block in self.blocks:
+            y = block(y, which, rows)
+        encoded: Tensor = y.view(x.shape)
+        return encoded

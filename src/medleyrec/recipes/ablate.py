@@ -1,0 +1,167 @@
+"""Several recipes on one project, seed by seed: what each part of a model is worth.
+
+    <project>/ablation/<recipe>.json    one finished row: its settings, runs, metrics with intervals
+A recipe is a TOML file with [model] and [train]. The same command continues where it was stopped: finished runs and
+rows are found, an interrupted run goes on. Rows that are not finished are printed as pending.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from medleyrec import storage
+from medleyrec.config import parse
+from medleyrec.dataset.cuts import make_split
+from medleyrec.evaluation.metrics import event_values, mean_over_seeds, metric_names
+from medleyrec.evaluation.statistics import Estimate, intervals
+from medleyrec.models import model_class
+from medleyrec.recipes.encode import features_folder
+from medleyrec.recipes.experiment import Experiment, load_experiment
+from medleyrec.recipes.listener import Listener
+from medleyrec.recipes.prepare import open_dataset
+from medleyrec.recipes.ranking import ranks_of
+from medleyrec.recipes.run import Run
+from medleyrec.recipes.train import run_train
+from medleyrec.schema import FEATURES, TEST, InputError
+
+FOLDER = "ablation"
+SHOWN = ("hit_rate@10", "ndcg@10", "mrr@10")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One recipe. Without metrics it is pending, or cannot be run for the reason in `refused`."""
+
+    name: str
+    seeds: tuple[int, ...] = ()
+    metrics: dict[str, Estimate] = field(default_factory=dict)
+    refused: str = ""
+
+    def __str__(self) -> str:
+        if self.metrics:
+            told = "".join(f"{_shown(self.metrics[name]):>27}" for name in SHOWN)
+        else:
+            told = f"  {self.refused or 'pending'}"
+        return f"{self.name:<24}{len(self.seeds) or '-':>6}{told}"
+
+
+@dataclass(frozen=True, slots=True)
+class Ablation:
+    rows: tuple[Row, ...]
+
+    def __str__(self) -> str:
+        head = f"{'recipe':<24}{'seeds':>6}" + "".join(f"{name:>27}" for name in SHOWN)
+        return "\n".join([head, *map(str, self.rows)])
+
+    @property
+    def finished(self) -> bool:
+        return all(row.metrics or row.refused for row in self.rows)
+
+
+def run_ablate(
+    recipes: Sequence[Path], listener: Listener, *, project: Path, seeds: int = 1, table_only: bool = False
+) -> Ablation:
+    """Train every recipe with `seeds` seeds, the recipe's own and the ones after it, and judge them on the test events.
+
+    table_only: train nothing, show what is there. Raises InputError for two recipes of one name; a recipe that these
+    data do not allow is a row that says why.
+    """
+    names = [path.stem for path in recipes]
+    if double := sorted({name for name in names if names.count(name) > 1}):
+        raise InputError(f"two recipes are called {double[0]!r}; their rows are kept under that name, so rename one")
+    experiments = {path.stem: _experiment(path, project, listener) for path in recipes}
+    rows, stopped = [], table_only
+    for name, experiment in experiments.items():
+        try:
+            row = _found(name, experiment, seeds)
+            if not row.metrics and not stopped:
+                row, stopped = _run(row, experiment, seeds, listener)
+        except InputError as error:
+            row = Row(name=name, refused=str(error))
+        rows.append(row)
+    return Ablation(tuple(rows))
+
+
+def _experiment(path: Path, project: Path, listener: Listener) -> Experiment:
+    """The recipe on `project`, without the contents that the project has no vectors of."""
+    experiment = load_experiment(path, flags={"project": str(project)})
+    wanted = list(experiment.model.settings.get("items", ()))
+    folder = features_folder(make_split(open_dataset(project), experiment.split))
+    lacking = [n for n in wanted if n in FEATURES and not (folder / n / "manifest.json").exists()]
+    if not lacking:
+        return experiment
+    listener.say(f"{path.name}: the project has no vectors of {' and '.join(lacking)}; the recipe does without.")
+    settings = {**experiment.model.settings, "items": [n for n in wanted if n not in lacking]}
+    return experiment.model_copy(update={"model": experiment.model.model_copy(update={"settings": settings})})
+
+
+def _run(row: Row, experiment: Experiment, seeds: int, listener: Listener) -> tuple[Row, bool]:
+    """The row, and whether the user stopped the work."""
+    runs = []
+    for seed in range(experiment.train.seed, experiment.train.seed + seeds):
+        train = experiment.train.model_copy(update={"seed": seed})
+        run, interrupted = run_train(experiment.model_copy(update={"train": train}), listener)
+        if interrupted:
+            return row, True
+        runs.append(run)
+    return _judged(row.name, experiment, runs), False
+
+
+def _judged(name: str, experiment: Experiment, runs: Sequence[Run]) -> Row:
+    split = runs[0].split
+    events = split.eval_events(TEST)
+    measured = metric_names(experiment.evaluate.cutoffs)
+    values = [
+        event_values(ranks_of(run.ranker, split, events, max_length=run.model.max_length), measured) for run in runs
+    ]
+    row = Row(
+        name=name,
+        seeds=tuple(run.record["seed"] for run in runs),
+        metrics=intervals(mean_over_seeds(values), events.users),
+    )
+    _save(row, experiment, runs)
+    return row
+
+
+def _save(row: Row, experiment: Experiment, runs: Sequence[Run]) -> None:
+    told = {
+        "recipe": row.name,
+        "settings": _settings(experiment),
+        "seeds": list(row.seeds),
+        "runs": [run.folder.name for run in runs],
+        "metrics": {n: {"value": e.value, "low": e.low, "high": e.high} for n, e in row.metrics.items()},
+    }
+    storage.write_json(experiment.project / FOLDER / f"{row.name}.json", told)
+
+
+def _found(name: str, experiment: Experiment, seeds: int) -> Row:
+    """The finished row of the same settings, dataset and seeds; a pending one where there is none."""
+    path = experiment.project / FOLDER / f"{name}.json"
+    wanted = list(range(experiment.train.seed, experiment.train.seed + seeds))
+    if not path.exists():
+        return Row(name=name)
+    told = storage.read_json(path)
+    if told.get("settings") != _settings(experiment) or told.get("seeds") != wanted:
+        return Row(name=name)
+    return Row(name=name, seeds=tuple(wanted), metrics={n: Estimate(**e) for n, e in told["metrics"].items()})
+
+
+def _settings(experiment: Experiment) -> dict[str, Any]:
+    """What decides a row, seeds aside."""
+    name = experiment.model.name
+    checked = parse(model_class(name).Settings, experiment.model.settings, where=f"model {name}")
+    return {
+        "model": name,
+        "model_settings": checked.model_dump(mode="json"),
+        "train": experiment.train.model_dump(mode="json", exclude={"seed", "device", "checkpoint_minutes"}),
+        "split": experiment.split.model_dump(mode="json"),
+        "cutoffs": list(experiment.evaluate.cutoffs),
+        "dataset": open_dataset(experiment.project).manifest["identity"],
+    }
+
+
+def _shown(estimate: Estimate) -> str:
+    return f"{estimate.value:.4f} ({estimate.low:.4f}-{estimate.high:.4f})"

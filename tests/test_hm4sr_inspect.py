@@ -1,0 +1,96 @@
+"""Looking into a trained HM4SR: tables whose numbers are known or follow from the scores."""
+
+import json
+
+import pytest
+import torch
+
+from medleyrec.recipes.experiment import load_experiment
+from medleyrec.recipes.inspect import run_inspect
+from medleyrec.recipes.listener import Listener
+from medleyrec.recipes.ranking import batches_of, candidates_of
+from medleyrec.recipes.train import run_train
+from medleyrec.schema import TEST, InputError
+from tests.worlds import DAY, START, small
+
+HOUR = 3600
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory):
+    """Everyone's events come in pairs: half an hour apart, then 20 days later."""
+    folder = tmp_path_factory.mktemp("shop")
+    log = [
+        (
+            f"u{u:02d}",
+            f"i{(u + t) % 7}",
+            START - START % DAY + HOUR * (u % 24) + (t // 2) * 20 * DAY + (t % 2) * HOUR // 2,
+        )
+        for u in range(24)
+        for t in range(8)
+    ]
+    small(folder / "dataset", log)
+    return folder
+
+
+def trained(shop, name="hm4sr", **settings):
+    model = {"name": name, "settings": {"width": 8, "max_length": 8, "dropout": 0.0, **settings}}
+    experiment = load_experiment(shop, flags={"model": model, "train": {"epochs": 1, "softmax_chunk": 64}})
+    return run_train(experiment, Listener())[0]
+
+
+def test_routes_that_follow_the_gap_are_found(shop, tmp_path):
+    run = trained(shop, interval_scale=1)
+    with torch.no_grad():
+        time, gate = run.model.time, run.model.temporal.gate
+        time.intervals.weight.zero_()
+        gate.weight.zero_()
+        gate.bias.zero_()
+        time.intervals.weight[10, 0] = 1.0  # floor(log2(1801)): half an hour
+        gate.weight[0, 0] = 100.0
+    found = run_inspect(run, out=tmp_path)
+    assert found.short_long == pytest.approx(1 - 1 / 4, abs=1e-6), "one expert against all four alike"
+    by_gap = next(t for t in found.tables if "gap" in t.title)
+    assert set(by_gap.rows) == {"hour", "month"}
+    assert by_gap.rows["hour"] == pytest.approx((1, 0, 0, 0), abs=1e-6)
+    assert by_gap.rows["month"] == pytest.approx((0.25,) * 4, abs=1e-6)
+    assert by_gap.count == {"hour": 24 * 3, "month": 24 * 3}, "the history of the test event has 7 events"
+    assert run_inspect(run, out=tmp_path / "other", threshold=HOUR // 4).short_long is None, "there is no short gap"
+    told = json.loads((tmp_path / "inspect.json").read_text())
+    assert told["short_long"] == found.short_long
+    page = (tmp_path / "inspect.html").read_text()
+    assert "0.750" in page
+    assert "not causation" in page
+
+
+def test_evenness_of_expert_use(shop, tmp_path):
+    run = trained(shop)
+    with torch.no_grad():
+        run.model.interactive.gates.zero_()
+        run.model.interactive.gate_bias.zero_()
+    even = run_inspect(run, out=tmp_path).tables[0]
+    assert even.rows["id"] == pytest.approx((0.25,) * 4 + (1,), abs=1e-6)
+    with torch.no_grad():
+        run.model.interactive.gate_bias[0, 2] = 100.0
+    assert run_inspect(run, out=tmp_path).tables[0].rows["id"] == pytest.approx((0, 0, 1, 0, 0), abs=1e-6)
+
+
+def test_score_parts_add_up_to_the_centred_score(shop, tmp_path):
+    run = trained(shop)
+    parts = run_inspect(run, out=tmp_path).tables[-1]
+    events, total = run.split.eval_events(TEST), 0.0
+    for rows, batch in batches_of(run.split, events, max_length=8):
+        scores = run.ranker.scores(batch, candidates_of(run.split)).double()
+        target = torch.from_numpy(events.targets[rows].astype("int64")) - 1
+        total += (scores.gather(1, target[:, None])[:, 0] - scores.mean(1)).sum().item()
+    counted = sum(parts.count[name] * sum(row) for name, row in parts.rows.items())
+    assert counted == pytest.approx(total, rel=1e-4)
+    assert sum(parts.count.values()) == len(events)
+
+
+def test_what_is_off_is_left_out_and_other_models_are_refused(shop, tmp_path):
+    plain = run_inspect(trained(shop, interactive=False, temporal=False, pcl=0), out=tmp_path)
+    assert [t.title.split(":")[0] for t in plain.tables] == ["Score of the target by tower, above the mean candidate"]
+    assert plain.short_long is None
+    with pytest.raises(InputError, match="is a sasrec; inspect looks into hm4sr"):
+        run_inspect(trained(shop, "sasrec"), out=tmp_path)
