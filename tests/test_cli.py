@@ -12,7 +12,22 @@ import pytest
 from PIL import Image
 
 COLOURS = ["red", "green", "blue", "gold"]
-COMMANDS = ["prepare", "append", "download", "audit", "encode", "train", "evaluate", "recommend", "models", "demo", "ablate", "inspect", "verify", "import"]
+COMMANDS = [
+    "prepare",
+    "append",
+    "download",
+    "audit",
+    "encode",
+    "train",
+    "evaluate",
+    "recommend",
+    "models",
+    "demo",
+    "ablate",
+    "inspect",
+    "verify",
+    "import",
+]
 QUICK = ["--set", "train.epochs=3", "--set", "model.settings.width=16", "--set", "train.learning_rate=0.01"]
 
 

@@ -83,7 +83,9 @@ def test_a_truncated_gzip(tmp_path):
     content = HEADER + "".join(f"{chance.random()},b,{n}\n" for n in range(200_000))
     packed = gzip.compress(content.encode(), 1)
     assert len(packed) > 1 << 20, "the header must still be readable"
-    refused(write(tmp_path / "log.csv.gz", packed[:-1000]), "log.csv.gz is damaged or incomplete; copy or download it again")
+    refused(
+        write(tmp_path / "log.csv.gz", packed[:-1000]), "log.csv.gz is damaged or incomplete; copy or download it again"
+    )
     refused(write(tmp_path / "log.csv.gz", packed[:100]), "log.csv.gz is damaged or incomplete")
     refused(write(tmp_path / "log.csv.gz", HEADER), "log.csv.gz is damaged or incomplete")
 

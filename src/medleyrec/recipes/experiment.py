@@ -113,7 +113,7 @@ def _from_toml(path: Path) -> dict[str, Any]:
     home = path.parent
     project = values.get("project", path.stem if path.stem != "medley" else ".")
     if not isinstance(project, str) or not project.strip() or "\0" in project:
-        raise InputError(f"{path}: project = {project!r} is no folder; write it as text, such as \"shop\"")
+        raise InputError(f'{path}: project = {project!r} is no folder; write it as text, such as "shop"')
     values["project"] = str(home / project)
     source = values.get("source")
     if isinstance(source, dict):
