@@ -4,8 +4,10 @@ import json
 from pathlib import Path
 
 import pyarrow as pa
+import pytest
 
 import medleyrec as medley
+from medleyrec.schema import InputError
 from tests.test_cli import good, run_of
 from tests.test_cli import medley as command
 
@@ -104,3 +106,5 @@ def test_under_a_time_cut_the_past_alone_decides_what_is_rare(tmp_path):
     assert data.manifest["filter_until"] == 1_600_000_000 + DAY * 16
     assert "new" in data.user_rows, "who comes after the cut stays"
     assert "rare" not in data.user_rows, "who was rare before it goes"
+    with pytest.raises(InputError, match='duplicates = "last"'):
+        shop.prepare(tmp_path / "log.csv", prepare={**options, "duplicates": "last"}, split={"kind": "time"})

@@ -11,10 +11,11 @@ from typing import Any
 import duckdb
 
 from medleyrec import storage
+from medleyrec.config import parse
 from medleyrec.dataset.cuts import make_split
 from medleyrec.dataset.dataset import Dataset
 from medleyrec.dataset.journal import InputFile, Inputs
-from medleyrec.dataset.prepare import is_prepared, prepare
+from medleyrec.dataset.prepare import PrepareConfig, is_prepared, prepare
 from medleyrec.dataset.sql import connect, half_of_memory, scalar, watched
 from medleyrec.models import load
 from medleyrec.recipes.experiment import SPLIT_CHOICE, Experiment
@@ -83,7 +84,10 @@ def _without_foresight(experiment: Experiment) -> Experiment:
         return experiment
     share = 100 * (1 - split.validation_share - split.test_share)
     until = split.validation_from or f"{share:.6g}%"
-    return experiment.model_copy(update={"prepare": options.model_copy(update={"filter_until": until})})
+    told = parse(
+        PrepareConfig, {**options.model_dump(), "keep_log": options.keep_log, "filter_until": until}, where="prepare"
+    )
+    return experiment.model_copy(update={"prepare": told})
 
 
 @contextmanager
