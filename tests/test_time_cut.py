@@ -44,14 +44,17 @@ def dataset(folder, events, **options):
 
 
 def by_hand(tmp_path):
+    return dataset(tmp_path / "d", by_hand_log())
+
+
+def by_hand_log():
     """Cuts at 100 and 200 seconds. c is new at the first cut, d at the second; z is new after training."""
-    events = [
+    return [
         *[("a", i, t) for i, t in (("w", 10), ("x", 50), ("y", 100), ("x", 150), ("w", 200), ("z", 250))],
         *[("b", i, t) for i, t in (("x", 20), ("y", 90), ("y", 210))],
         *[("c", i, t) for i, t in (("z", 120), ("w", 220))],
         ("d", "x", 230),
     ]
-    return dataset(tmp_path / "d", events)
 
 
 def named(data, events):
@@ -133,13 +136,14 @@ def test_a_cut_outside_of_the_log_is_one_sentence(tmp_path, settings, told):
 @pytest.mark.parametrize(
     "settings",
     [
-        {"test_from": "soon"},
+        {"test_from": "2020-01-01"},
+        {"validation_from": "2020-01-01", "test_from": "soon"},
         {"validation_from": "200", "test_from": "100"},
         {"validation_share": 0.6, "test_share": 0.5},
     ],
 )
 def test_settings_that_cannot_be_meant_are_refused(settings):
-    with pytest.raises(ValueError, match=r"no date|before test_from|nothing to train"):
+    with pytest.raises(ValueError, match=r"no date|before test_from|nothing to train|name both"):
         SplitConfig(kind="time", **settings)
 
 
@@ -342,3 +346,17 @@ def daily_log():
         for u in range(9)
         for t in range(20)
     ]
+
+
+@pytest.mark.parametrize(
+    ("options", "ahead"),
+    [
+        ({}, False),
+        ({"min_item_events": 2}, True),
+        ({"min_item_events": 2, "filter_until": "100"}, False),
+        ({"min_item_events": 2, "filter_until": "101"}, True),
+    ],
+)
+def test_filters_that_looked_past_the_cut_are_told(tmp_path, options, ahead):
+    split = cut(dataset(tmp_path / "d", [*by_hand_log(), ("d", "x", 220), ("d", "y", 230)], **options))
+    assert split.filters_looked_ahead is ahead

@@ -47,6 +47,8 @@ class SplitConfig(Config):
     def _ordered(self) -> SplitConfig:
         if self.validation_share + self.test_share >= 1:
             raise ValueError("validation_share and test_share leave nothing to train on")
+        if self.test_from and not self.validation_from:
+            raise ValueError("test_from needs validation_from: name both days")
         if self.validation_from and self.test_from and seconds_of(self.validation_from) >= seconds_of(self.test_from):
             raise ValueError("validation_from must be before test_from")
         return self
@@ -121,9 +123,6 @@ def _cuts(dataset: Dataset, config: SplitConfig) -> dict[str, int]:
         validation = seconds_of(config.validation_from)
     elif filtered is not None:
         validation = int(filtered)
-    elif config.test_from is not None:
-        share = config.validation_share / (1 - config.test_share)
-        validation = _time_at(dataset.times[dataset.times < seconds_of(config.test_from)], 1 - share)
     else:
         validation = _time_at(dataset.times, 1 - config.test_share - config.validation_share)
     if config.test_from is not None:

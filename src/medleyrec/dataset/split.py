@@ -105,6 +105,14 @@ class Split:
     def folder(self) -> Path:
         return self.dataset.folder / "splits" / self.name
 
+    @property
+    def filters_looked_ahead(self) -> bool:
+        """Whether events after a time cut helped to decide who and what is too rare to stay."""
+        options, until = self.dataset.manifest["options"], self.dataset.manifest.get("filter_until")
+        if not self.is_time_cut or max(options["min_user_events"], options["min_item_events"]) <= 1:
+            return False
+        return until is None or until > self.manifest["cuts"][VALIDATION]
+
     @cached_property
     def facts(self) -> Facts:
         return Facts(**self.manifest["facts"])

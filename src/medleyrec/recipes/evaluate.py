@@ -264,6 +264,11 @@ def _left_over(split: Split, events: EvalEvents, candidates: str) -> tuple[str, 
     empty = events.history_ends == events.history_starts
     unknown = ~split.known[events.targets]
     told = []
+    if split.filters_looked_ahead:
+        told.append(
+            "Who and what is too rare was decided with events after the cut as well; `medley prepare --split time` "
+            "lets the past alone decide."
+        )
     if empty.any():
         told.append(
             f"{empty.sum():,} of {len(events):,} events ({empty.mean():.1%}) come without a history: recent popularity "
