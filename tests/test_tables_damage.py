@@ -141,7 +141,7 @@ def test_statistics_that_lie(tmp_path):
 
     (pages, _), (others, foot) = pages_and_foot([T, -5, T]), pages_and_foot([T, T + 1, T + 2])
     assert len(pages) == len(others)
-    refused(write(tmp_path / "log.parquet", pages + foot), r"^log\.parquet is damaged or incomplete")
+    refused(write(tmp_path / "log.parquet", pages + foot), r"^log\.parquet is damaged or incomplete; copy")
 
 
 def test_a_column_named_like_our_row_numbers(tmp_path):

@@ -35,7 +35,7 @@ def parse(cls: type[C], values: Mapping[str, Any], *, where: str) -> C:
 
 def _sentence(cls: type[BaseModel], error: Any, where: str) -> str:
     path = [str(p) for p in error["loc"]]
-    key = ".".join(path)
+    key = _printable(".".join(path), 80)
     if error["type"] == "extra_forbidden":
         known = _fields_at(cls, path[:-1])
         near = difflib.get_close_matches(path[-1], known, n=1)
@@ -43,8 +43,15 @@ def _sentence(cls: type[BaseModel], error: Any, where: str) -> str:
         return f"{where}: unknown key {key!r}; {hint}"
     if error["type"] == "missing":
         return f"{where}: {key!r} is missing"
-    message = error["msg"].removeprefix("Value error, ")
-    return f"{where}: {key} = {error['input']!r} does not fit: {message}" if key else f"{where}: {message}"
+    message = _printable(error["msg"].removeprefix("Value error, "), 200)
+    shown = _printable(repr(error["input"]), 80)
+    return f"{where}: {key} = {shown} does not fit: {message}" if key else f"{where}: {message}"
+
+
+def _printable(text: str, limit: int) -> str:
+    """One line of at most so many characters."""
+    line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return line if len(line) <= limit else f"{line[: limit - 3]}..."
 
 
 def _fields_at(cls: type[BaseModel], path: list[str]) -> list[str]:

@@ -143,7 +143,10 @@ def open_array(path: Path) -> NDArray[Any]:
 def inside(folder: Path, relative: str) -> Path:
     """The file `relative` names inside `folder`; raises InputError where it leaves the folder, links followed."""
     root = folder.resolve()
-    path = (root / relative).resolve()
+    try:
+        path = (root / relative).resolve()
+    except (OSError, RuntimeError, ValueError):  # a loop of links, a name too long, a NUL
+        raise InputError(f"the path {relative!r} in {folder} cannot be followed; keep files inside it") from None
     if not path.is_relative_to(root):
         raise InputError(f"the path {relative!r} leaves the folder {folder}; keep files inside it")
     return path

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from random import Random
 
-from tests.hostile import bombs, catalogues, formats, logs, pictures, places, settings, typed
+from tests.hostile import bombs, catalogues, formats, json_logs, logs, pictures, places, settings, typed
 from tests.hostile.case import Case, Kind
 
 KINDS: dict[str, Kind] = {
@@ -19,7 +19,7 @@ KINDS: dict[str, Kind] = {
     "line-ends": logs.line_ends,
     "shape": logs.shapes,
     "noise": logs.noise,
-    "json": logs.json_shapes,
+    "json": json_logs.json_shapes,
     "id-types": typed.id_types,
     "time-types": typed.time_types,
     "wrong-types": typed.wrong_types,

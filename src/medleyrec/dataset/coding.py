@@ -173,15 +173,18 @@ def _stream(
         f"LEFT JOIN medley_codes_{ITEM} i ON l.{ITEM} = i.id"
     )
     # The log must stay the side that streams by: a CSV file's size is a guess, and the guess could turn the join round.
-    connection.execute("SET disabled_optimizers = 'join_order,build_side_probe_side'")
+    # Nor may a Parquet file's own statistics decide which of its rows are looked at: they may be false.
+    connection.execute("SET disabled_optimizers = 'join_order,build_side_probe_side,statistics_propagation'")
     places = _Places(folder, (USERS, ITEMS, TIMES, *present))
     try:
         for block in blocks(connection, query):
+            if any(column.null_count for column in block.columns):
+                raise InputError("the log changed while it was read, or is damaged; run the same command again")
             places.put(block)
             step("coding events", places.rows, total)
         places.check(total)
     finally:
-        connection.execute("RESET disabled_optimizers")
+        connection.execute("SET disabled_optimizers = 'statistics_propagation'")
         places.close()
     return list(places.writers)
 

@@ -77,6 +77,6 @@ def read_picture(image_folder: Path, relative: str) -> bytes | None:
     """Bytes of a picture; None where the file is not there. Raises InputError for a path that leaves the folder."""
     path = inside(image_folder, relative)
     try:
-        return path.read_bytes()
+        return path.read_bytes() if path.is_file() else None  # a pipe or a device would be waited for
     except OSError:
         return None

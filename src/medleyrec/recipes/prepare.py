@@ -22,6 +22,7 @@ from medleyrec.recipes.experiment import SPLIT_CHOICE, Experiment
 from medleyrec.recipes.listener import Listener
 from medleyrec.schema import TIME_CUT, InputError
 from medleyrec.sources import SOURCES
+from medleyrec.sources.faults import complaint
 
 TRUTH = "truth.json"
 BAZAAR_OPTIONS = {"min_user_events": 1, "min_item_events": 1}
@@ -105,7 +106,7 @@ def database(
     try:
         yield connection
     except duckdb.Error as error:
-        raise InputError(f"the log could not be prepared: {str(error).splitlines()[0]}") from None
+        raise InputError(complaint(str(error), where="the log")) from None
     finally:
         connection.close()
         shutil.rmtree(spill, ignore_errors=True)

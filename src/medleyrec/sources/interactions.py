@@ -74,7 +74,7 @@ def _checked(connection: duckdb.DuckDBPyConnection, file: File, mapping: Mapping
     bad = _faults(file, columns, time)
     optional = [name for name in (RATING, EVENT) if name in columns]
     counts = ", ".join(
-        [_given(file, name, columns[name]) for name in optional]
+        [f"count({file.reference(columns[name])})" for name in optional]
         + [sql.count_if(condition) for condition in bad.values()]
     )
     query = f"""SELECT count(*), CAST(floor(min({time.value})) AS HUGEINT), CAST(floor(max({time.value})) AS HUGEINT),
@@ -84,8 +84,6 @@ def _checked(connection: duckdb.DuckDBPyConnection, file: File, mapping: Mapping
     for (name, condition), count in zip(bad.items(), found, strict=True):
         if count:
             _refuse(connection, file, name, columns[name], condition, count, unit)
-    if (low or 0) < 0:  # a Parquet file whose statistics say otherwise, and were believed above
-        raise InputError(damaged(file.path.name))
     empty = tuple(columns[name] for name, count in zip(optional, given, strict=True) if not count)
     return LogFile(
         file=file,
@@ -141,7 +139,10 @@ def _refuse(
 ) -> NoReturn:
     inner = file.select({"row": file.row, "bad": condition, "value": f"CAST({file.reference(column)} AS VARCHAR)"})
     query = f"SELECT row, value FROM ({inner}) WHERE bad ORDER BY row LIMIT 1"
-    row, value = sql.fetch_one(connection, query, where=file.path.name)
+    rows = sql.fetch(connection, query, where=file.path.name)
+    if not rows:  # counted, but not found: the statistics of a Parquet file say that it cannot be there
+        raise InputError(damaged(file.path.name))
+    row, value = rows[0]
     more = f" (and {count - 1:,} more such rows)" if count > 1 else ""
     told = "empty" if value is None or not value.strip() else quoted(value)
     raise InputError(f"{file.place(row)}: column {quoted(column)} is {told}, {_fix(name, told, unit)}{more}")
@@ -229,14 +230,6 @@ def _optional(f: LogFile, name: str) -> str:
         return f"CAST({f.file.reference(f.columns[EVENT])} AS VARCHAR)"
     number = _rating(f.file, f.columns[RATING])
     return f"CASE WHEN NOT isnan({number}) THEN {number} END"
-
-
-def _given(file: File, name: str, column: str) -> str:
-    """How many values there are. Events are looked at, so that a Parquet file cannot answer without reading them."""
-    reference = file.reference(column)
-    if name == RATING:
-        return f"count({reference})"
-    return sql.count_if(f"strlen(CAST({reference} AS VARCHAR)) >= 0")
 
 
 def _rating(file: File, column: str) -> str:

@@ -40,6 +40,11 @@ def shut_network(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute("SET autoload_known_extensions = false")
 
 
+def doubt_statistics(connection: duckdb.DuckDBPyConnection) -> None:
+    """What a Parquet file says of its own columns must not stand for reading them: it may be damaged, or false."""
+    connection.execute("SET disabled_optimizers = 'statistics_propagation'")
+
+
 def fetch(connection: duckdb.DuckDBPyConnection, query: str, *, where: str) -> list[Row]:
     """All rows of a small answer. What DuckDB cannot read becomes an InputError naming `where`."""
     try:

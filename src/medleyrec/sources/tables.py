@@ -85,6 +85,7 @@ def tables(connection: duckdb.DuckDBPyConnection, config: TablesConfig) -> Canon
 
 def _tables(connection: duckdb.DuckDBPyConnection, config: TablesConfig) -> CanonicalTables:
     sql.shut_network(connection)
+    sql.doubt_statistics(connection)
     inputs = _find(config)
     log = read_log(connection, inputs.log, mapping=config.columns, unit=config.time_unit)
     items = _items(connection, config, inputs, log.query)

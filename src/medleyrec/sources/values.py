@@ -30,8 +30,7 @@ def id_text(file: File, column: str) -> str:
 def is_blank(value: str) -> str:
     """Nothing, or white space alone. Most values begin with a visible ASCII character, which is told apart at once.
 
-    By a function: what a Parquet file's statistics can answer would be answered without reading the column. By CASE:
-    unlike OR and AND it leaves out for each value what need not be known, and the second question is slow.
+    CASE, unlike OR and AND, leaves out for each value what need not be known, and the second question is slow.
     """
     visible = f"unicode({value}) BETWEEN 33 AND 126"
     return f"(CASE WHEN {visible} THEN false WHEN trim({value}, {_SPACES}) <> '' THEN false ELSE true END)"
