@@ -56,3 +56,8 @@ def test_large_pictures_are_decoded_one_at_a_time(monkeypatch):
     monkeypatch.setattr(decode, "LARGE", 2499)
     read_all(contents, lambda content: read_picture(content, 24, 10**6))
     assert most == 1
+
+
+def test_large_pieces_of_memory_go_back_to_the_system():
+    read_picture(encoded(np.zeros((9, 9), np.uint8), "PNG"), 24, 10**6)
+    assert Image.core.get_block_size() == decode.BLOCK_SIZE > 32 << 20, "the C library gives back what is larger"

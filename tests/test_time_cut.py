@@ -185,15 +185,19 @@ def learnt(folder, past, future, **options):
     }
 
 
+RARE = {"min_user_events": 3, "min_item_events": 3, "filter_until": str(CUT)}
+
+
+@pytest.mark.parametrize("options", [{}, RARE], ids=["no filter", "k-core of the past"])
 @given(
-    st.lists(event, min_size=30, max_size=60),
+    st.lists(event, min_size=40, max_size=60),
     st.lists(later, min_size=2, max_size=20),
     st.lists(later, min_size=2, max_size=20),
 )
 @settings(max_examples=12, deadline=None)
-def test_nothing_that_is_learnt_depends_on_what_comes_after_the_cut(tmp_path_factory, past, one, other):
-    sure = [("u0", "ac0", 60), ("u1", "ac0", 75)]  # both parts have an event
-    a, b = (learnt(tmp_path_factory.mktemp("p"), past, [*sure, *future]) for future in (one, other))
+def test_nothing_that_is_learnt_depends_on_what_comes_after_the_cut(tmp_path_factory, options, past, one, other):
+    sure = [("new", "zz8", 60), ("new", "zz8", 75)]  # no filter of the past takes these, so both parts have an event
+    a, b = (learnt(tmp_path_factory.mktemp("p"), past, [*sure, *future], **options) for future in (one, other))
     for name in a:
         assert a[name] == b[name], name
 

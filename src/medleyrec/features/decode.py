@@ -33,6 +33,9 @@ JPEG_SCALE = 8
 ORIENTATION = 0x0112
 LARGE = 4_000_000
 """Pixels; a larger picture takes tens of megabytes while it is decoded, one at the limit some hundred."""
+BLOCK_SIZE = 64 << 20
+"""Bytes that Pillow asks for at once. Pieces as large go back to the system when they are freed; those of its default
+stay with the thread that asked, and every thread would come to keep as much as its largest picture took."""
 _alone = threading.Lock()
 
 
@@ -49,7 +52,9 @@ def read_picture(content: bytes, side: int, max_pixels: int) -> Picture:
         _check_size(image, max_pixels)
         image.draft(None, (2 * side, 2 * side))  # JPEG only: at least this size, never larger than needed
         with _alone if image.width * image.height > LARGE else nullcontext():
-            return np.asarray(_upright(image, _on_white(_eight_bits(image), side)))
+            square = _upright(image, _on_white(_eight_bits(image), side))
+            image.close()  # its pixels go before the next large picture comes
+            return np.asarray(square)
     except UnreadableError:
         raise
     except Exception as error:  # Pillow's decoders raise many kinds, struct.error and MemoryError among them
@@ -78,9 +83,11 @@ def _cores() -> int:
 @cache
 def _formats() -> tuple[str, ...]:
     from PIL import Image
+    from PIL import _imaging as core
 
     Image.init()
     logging.getLogger("PIL").addHandler(logging.NullHandler())  # else what it logs goes to the terminal
+    core.set_block_size(BLOCK_SIZE)
     return tuple(f for f in FORMATS if f in Image.OPEN)
 
 
@@ -88,10 +95,11 @@ def _opened(content: bytes, max_pixels: int) -> Any:
     from PIL import Image
     from PIL.JpegImagePlugin import JpegImageFile
 
+    formats = _formats()
     try:
         if content.startswith(JPEG_START):  # directly: Image.open refuses large pictures before they can be scaled
             return JpegImageFile(BytesIO(content))
-        return Image.open(BytesIO(content), formats=_formats())
+        return Image.open(BytesIO(content), formats=formats)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise UnreadableError(_too_many(max_pixels)) from None
     except Exception:
@@ -137,7 +145,8 @@ def _on_white(image: Any, side: int) -> Any:
     """Resized to a square; transparent parts become white."""
     from PIL import Image
 
-    image = image.convert("RGBA" if image.has_transparency_data else "RGB")
+    mode = "RGBA" if image.has_transparency_data else "RGB"
+    image = image if image.mode == mode == "RGBA" else image.convert(mode)  # a copy would be as large again
     image = image.resize((side, side), Image.Resampling.BILINEAR, reducing_gap=2.0)
     if image.mode == "RGB":
         return image
