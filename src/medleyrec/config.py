@@ -45,7 +45,7 @@ def _sentence(cls: type[BaseModel], error: Any, where: str) -> str:
         return f"{where}: {key!r} is missing"
     message = _printable(error["msg"].removeprefix("Value error, "), 200)
     shown = _printable(repr(error["input"]), 80)
-    return f"{where}: {key} = {shown} does not fit: {message}" if key else f"{where}: {message}"
+    return f"{where}: {key} = {shown} does not fit: {message}; mend it" if key else f"{where}: {message}; mend it"
 
 
 def _printable(text: str, limit: int) -> str:
