@@ -44,7 +44,8 @@ def _sentence(cls: type[BaseModel], error: Any, where: str) -> str:
     if error["type"] == "missing":
         return f"{where}: {key!r} is missing"
     message = _printable(error["msg"].removeprefix("Value error, "), 200)
-    shown = _printable(repr(error["input"]), 80)
+    shown = _printable(repr(error["input"]), 10**6)
+    shown = shown if len(shown) <= 80 else f"{shown[:76]}...{shown[-1]}"
     return f"{where}: {key} = {shown} does not fit: {message}; mend it" if key else f"{where}: {message}; mend it"
 
 

@@ -51,7 +51,7 @@ def connect(*, spill: Path | None = None, memory_limit: str | None = None, threa
         except duckdb.Error as error:
             if name == "TimeZone":  # needs the icu extension; times are integers by then anyway
                 continue
-            raise InputError(f"{name} = {value!r} is not accepted: {str(error).splitlines()[0]}") from None
+            raise InputError(f"{name} = {value!r} is not accepted; write a size such as 2GB") from None
     return connection
 
 

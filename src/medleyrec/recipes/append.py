@@ -114,16 +114,16 @@ def _goods(
 ) -> tuple[CanonicalTables, own.Inputs]:
     """Items without a log: those of an append need not be in it."""
     sql.shut_network(connection)
-    found = own._find(config.model_copy(update={"interactions": items, "items": items}))
+    found = own.find_inputs(config.model_copy(update={"interactions": items, "items": items}))
     if config.images is None and before.origin["image_folder"] is not None:
         found = found._replace(image_folder=Path(before.origin["image_folder"]))
     separators = chosen(config.category_separator, config.category_path_separator)
     read = catalogue.read_items(connection, found.items, mapping=config.item_columns, separators=separators)
-    shown = own._pictures(connection, config, found, read)
+    shown = own.find_pictures(connection, config, found, read)
     made = CanonicalTables(
         connection=connection,
         interactions=connection.sql(_NO_LOG),
-        items=connection.sql(own._with_pictures(read, shown.folder)),
+        items=connection.sql(own.with_pictures(read, shown.folder)),
         images=connection.sql(shown.query) if shown.query else None,
         image_folder=shown.folder,
         notes=(*read.notes, *shown.notes),

@@ -118,7 +118,7 @@ def inputs_of(connection: duckdb.DuckDBPyConnection, kind: str, settings: Any) -
         return Inputs()
     from medleyrec.sources import tables as own
 
-    found = own._find(settings)
+    found = own.find_inputs(settings)
     return Inputs(log=log_files(connection, found.log), items=named(found.items), images=named(found.image_tables))
 
 

@@ -86,12 +86,12 @@ def tables(connection: duckdb.DuckDBPyConnection, config: TablesConfig) -> Canon
 def _tables(connection: duckdb.DuckDBPyConnection, config: TablesConfig) -> CanonicalTables:
     sql.shut_network(connection)
     sql.doubt_statistics(connection)
-    inputs = _find(config)
+    inputs = find_inputs(config)
     log = read_log(connection, inputs.log, mapping=config.columns, unit=config.time_unit)
     items = _items(connection, config, inputs, log.query)
     overlap = _overlap(connection, log.query, items.query, inputs.items[0].name) if inputs.items else ()
-    shown = _pictures(connection, config, inputs, items)
-    query = _with_pictures(items, shown.folder)
+    shown = find_pictures(connection, config, inputs, items)
+    query = with_pictures(items, shown.folder)
     seen = pictures.inspect(connection, query, shown.folder) if shown.folder else Inspected()
     notes = (*inputs.notes, *log.notes, *items.notes, *overlap, *shown.notes, *seen.notes)
     return CanonicalTables(
@@ -105,7 +105,7 @@ def _tables(connection: duckdb.DuckDBPyConnection, config: TablesConfig) -> Cano
     )
 
 
-def _find(config: TablesConfig) -> Inputs:
+def find_inputs(config: TablesConfig) -> Inputs:
     inputs = _data_folder(config.interactions) if isinstance(config.interactions, Path) else None
     inputs = inputs or Inputs(listed(config.interactions, what="interactions"))
     if config.items is not None:
@@ -166,7 +166,7 @@ def _overlap(connection: duckdb.DuckDBPyConnection, log: str, items: str, file: 
     return (f"items: {unknown:,} of the log's {total:,} items are not in the items file",) if unknown else ()
 
 
-def _pictures(
+def find_pictures(
     connection: duckdb.DuckDBPyConnection, config: TablesConfig, inputs: Inputs, items: Catalogue
 ) -> Pictures:
     """Pictures named in the settings go before those of the items file."""
@@ -179,7 +179,7 @@ def _pictures(
     return Pictures(folder=inputs.items[0].parent) if items.paths else Pictures()
 
 
-def _with_pictures(items: Catalogue, folder: Path | None) -> str:
+def with_pictures(items: Catalogue, folder: Path | None) -> str:
     """Where the items name no picture file, the files of the folder are named by item."""
     if folder is None or items.paths:
         return items.query
