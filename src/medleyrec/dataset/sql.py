@@ -48,7 +48,7 @@ def connect(*, spill: Path | None = None, memory_limit: str | None = None, threa
     for name, value in settings.items():
         try:
             connection.execute(f"SET {name} = {literal(value)}")
-        except duckdb.Error as error:
+        except duckdb.Error:
             if name == "TimeZone":  # needs the icu extension; times are integers by then anyway
                 continue
             raise InputError(f"{name} = {value!r} is not accepted; write a size such as 2GB") from None
