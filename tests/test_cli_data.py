@@ -108,3 +108,25 @@ def test_under_a_time_cut_the_past_alone_decides_what_is_rare(tmp_path):
     assert "rare" not in data.user_rows, "who was rare before it goes"
     with pytest.raises(InputError, match='duplicates = "last"'):
         shop.prepare(tmp_path / "log.csv", prepare={**options, "duplicates": "last"}, split={"kind": "time"})
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        (["prepare", "x", "--kind", "movielens"], "give --folder with the place of the movielens data set"),
+        (["prepare", "x", "--folder", "abc"], "add --kind movielens"),
+        (["prepare", "x", "--interactions", "log.csv", "--split", "weekly"], "'leave-one-out' or 'time'"),
+        (["prepare", "x", "--interactions", "log.csv", "--memory-limit", "lots"], "write a size such as 2GB"),
+        (["download", "nosuch"], "no data set is known by the name 'nosuch'"),
+        (["verify", "hm4sr", "log.csv"], "is not a torch file"),
+        (["verify", "sasrec", "log.csv"], "no published weights"),
+        (["inspect", "."], "is not a run folder"),
+        (["append", ".", "--interactions", "log.csv"], "is not a prepared dataset"),
+    ],
+)
+def test_a_mistake_is_one_sentence(tmp_path, args, told):
+    write(tmp_path / "log.csv", log(users=range(2), days=range(2)))
+    done = command(*args, folder=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert told in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1

@@ -71,6 +71,13 @@ class Experiment(Config):
             raise InputError(f"source.kind = {kind!r} is unknown; there are: {', '.join(sorted(SOURCES))}")
         module, _, name = SOURCES[kind].partition(":")
         config_class = getattr(import_module(module), f"{name.capitalize()}Config")
+        if kind == "tables" and "folder" in section:
+            raise InputError(
+                "a folder was named, but not what is in it; add --kind movielens, amazon, recbole or microlens, or "
+                "give tables of your own with --interactions"
+            )
+        if "folder" in config_class.model_fields and "folder" not in section:
+            raise InputError(f"no folder was named; give --folder with the place of the {kind} data set")
         if kind == "tables" and "interactions" not in section:
             raise InputError(
                 "no log was named; give --interactions log.csv, or a section [source] with interactions = "
