@@ -364,3 +364,13 @@ def daily_log():
 def test_filters_that_looked_past_the_cut_are_told(tmp_path, options, ahead):
     split = cut(dataset(tmp_path / "d", [*by_hand_log(), ("d", "x", 220), ("d", "y", 230)], **options))
     assert split.filters_looked_ahead is ahead
+
+
+def test_a_history_without_times_is_of_the_logs_end(tmp_path, monkeypatch):
+    shop = project(tmp_path)
+    run = shop.fit("sasrec", width=8, train={"epochs": 1})
+    seen, scores = [], run.ranker.scores
+    monkeypatch.setattr(run.ranker, "scores", lambda batch, rows: seen.append(batch.times) or scores(batch, rows))
+    run.recommend(["i01", "i02"])
+    run.recommend(["i01", "i02"], times=[START, START + 5])
+    assert [times.tolist() for times in seen] == [[[max(shop.dataset.times)] * 2], [[START, START + 5]]]

@@ -101,7 +101,7 @@ class Run:
     ) -> list[tuple[str, float]]:
         """The k items (external id, score) most likely next after `history` (external ids, oldest first).
 
-        times: seconds since the epoch of each event, for models that look at time.
+        times: seconds since the epoch of each event, for models that look at time; by default that of the log's end.
         leave_out_seen: by default where repeats are rare in the log. Items the model does not know are left out of the
         history; raises InputError where none is left.
         """
@@ -115,7 +115,8 @@ class Run:
             )
         if times is not None and len(times) != len(history):
             raise InputError(f"{len(times)} times were given for {len(history)} items; give one for each")
-        clock = [0] * len(history) if times is None else list(times)
+        latest = int(data.manifest["facts"]["last_time"])
+        clock = [latest] * len(history) if times is None else list(times)
         rows = np.array([row for _, row in known][-self.model.max_length :], np.int64)
         when = np.array([clock[i] for i, _ in known][-self.model.max_length :], np.int64)
         batch = Batch(
