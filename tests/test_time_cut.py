@@ -1,5 +1,7 @@
 """The global time cut: what lies after it teaches nothing, and no event after it is dropped."""
 
+import datetime
+
 import numpy as np
 import pytest
 import torch
@@ -374,3 +376,8 @@ def test_a_history_without_times_is_of_the_logs_end(tmp_path, monkeypatch):
     run.recommend(["i01", "i02"])
     run.recommend(["i01", "i02"], times=[START, START + 5])
     assert [times.tolist() for times in seen] == [[[max(shop.dataset.times)] * 2], [[START, START + 5]]]
+
+
+def test_a_day_may_be_text_or_a_date_of_toml():
+    days = (SplitConfig(kind="time", validation_from=day) for day in ("2024-05-01", datetime.date(2024, 5, 1)))
+    assert len(set(days)) == 1

@@ -36,6 +36,12 @@ class SplitConfig(Config):
     validation_from: str | None = Field(default=None, description="a date instead of the share, such as 2014-01-01")
     test_from: str | None = None
 
+    @field_validator("validation_from", "test_from", mode="before")
+    @classmethod
+    def _as_text(cls, value: Any) -> Any:
+        """TOML has dates of its own."""
+        return value.isoformat() if hasattr(value, "isoformat") else value
+
     @field_validator("validation_from", "test_from")
     @classmethod
     def _readable(cls, value: str | None) -> str | None:

@@ -8,6 +8,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 
+from pydantic import Field, field_validator
+
+from medleyrec.config import Config
 from medleyrec.schema import (
     BRAND,
     CATEGORIES,
@@ -73,6 +76,27 @@ def check_mapping(mapping: Mapping[str, str], known: Mapping[str, tuple[str, ...
             raise ValueError(f"{canonical!r} is not a column that {table} can have; {hint}")
         if not column and canonical in REQUIRED:
             raise ValueError(f'{canonical} = "" would leave out a column that is needed; name a column of the file')
+
+
+class ColumnMaps(Config):
+    """Settings of every source whose columns a user can name."""
+
+    columns: dict[str, str] = Field(default_factory=dict)
+    """Canonical name -> name in the log; "" leaves rating or event out."""
+    item_columns: dict[str, str] = Field(default_factory=dict)
+    """The same for the catalogue."""
+
+    @field_validator("columns")
+    @classmethod
+    def _known_columns(cls, value: dict[str, str]) -> dict[str, str]:
+        check_mapping(value, INTERACTION_SPELLINGS, "interactions")
+        return value
+
+    @field_validator("item_columns")
+    @classmethod
+    def _known_item_columns(cls, value: dict[str, str]) -> dict[str, str]:
+        check_mapping(value, ITEM_SPELLINGS, "items")
+        return value
 
 
 def find_columns(

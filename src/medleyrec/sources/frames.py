@@ -14,13 +14,12 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pydantic import ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import ConfigDict, ValidationInfo, field_validator
 
-from medleyrec.config import Config
 from medleyrec.schema import IMAGE, CanonicalTables, InputError
 from medleyrec.sources import pictures, sql
 from medleyrec.sources.assembly import Parts, assembled
-from medleyrec.sources.columns import INTERACTION_SPELLINGS, ITEM_SPELLINGS, check_mapping, find_columns
+from medleyrec.sources.columns import INTERACTION_SPELLINGS, ITEM_SPELLINGS, ColumnMaps, find_columns
 from medleyrec.sources.faults import printable_faults, quoted
 from medleyrec.sources.staging import Staging
 from medleyrec.sources.times import TimeUnit
@@ -29,7 +28,7 @@ _ROWS = 1 << 18
 _HINT = re.compile(r'such as (?:--column \S+?, or )?in the TOML under \[source\.(\w+)\]: (\w+) = (".*")')
 
 
-class FramesConfig(Config):
+class FramesConfig(ColumnMaps):
     """Frames instead of files; `items` may also be files. The index of a pandas frame is not read."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -38,9 +37,6 @@ class FramesConfig(Config):
     items: Any = None
     images: Path | None = None
     """A folder of <item_id>.jpg, the folder that image paths are relative to, or a Parquet table."""
-    columns: dict[str, str] = Field(default_factory=dict)
-    """Canonical name -> column of the log; "" leaves rating or event out."""
-    item_columns: dict[str, str] = Field(default_factory=dict)
     category_separator: str | None = None
     category_path_separator: str | None = None
     time_unit: TimeUnit = "auto"
@@ -53,18 +49,6 @@ class FramesConfig(Config):
             raise ValueError(
                 "a pandas, Polars or Arrow frame is needed; give the path of a file to the source of kind 'tables'"
             )
-        return value
-
-    @field_validator("columns")
-    @classmethod
-    def _known_columns(cls, value: dict[str, str]) -> dict[str, str]:
-        check_mapping(value, INTERACTION_SPELLINGS, "interactions")
-        return value
-
-    @field_validator("item_columns")
-    @classmethod
-    def _known_item_columns(cls, value: dict[str, str]) -> dict[str, str]:
-        check_mapping(value, ITEM_SPELLINGS, "items")
         return value
 
 

@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import duckdb
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from medleyrec.config import Config
 from medleyrec.schema import CATEGORIES, CanonicalTables, InputError
 from medleyrec.sources import sql
 from medleyrec.sources.assembly import Parts, assembled, existing_folder, pictures_of
-from medleyrec.sources.columns import INTERACTION_SPELLINGS, ITEM_SPELLINGS, check_mapping, find_columns
+from medleyrec.sources.columns import INTERACTION_SPELLINGS, ITEM_SPELLINGS, ColumnMaps, find_columns
 from medleyrec.sources.faults import printable_faults, quoted
 from medleyrec.sources.staging import Staging, text_scan
 
@@ -26,29 +25,14 @@ _SEQUENCES = ("token_seq", "float_seq")
 _HEAD = 1 << 16
 
 
-class RecboleConfig(Config):
+class RecboleConfig(ColumnMaps):
     """A folder with `<name>.inter` and, if there is one, `<name>.item`; several are read in name order."""
 
     folder: Path
-    columns: dict[str, str] = Field(default_factory=dict)
-    """Canonical name -> field of the .inter file, without its type; "" leaves rating or event out."""
-    item_columns: dict[str, str] = Field(default_factory=dict)
     images: Path | None = None
     """Pictures: a folder of <item_id>.jpg, or a Parquet table (item_id, bytes)."""
     field_separator: str = Field(default="\t", min_length=1, max_length=4)
     seq_separator: str = Field(default=" ", min_length=1)
-
-    @field_validator("columns")
-    @classmethod
-    def _known_columns(cls, value: dict[str, str]) -> dict[str, str]:
-        check_mapping(value, INTERACTION_SPELLINGS, "interactions")
-        return value
-
-    @field_validator("item_columns")
-    @classmethod
-    def _known_item_columns(cls, value: dict[str, str]) -> dict[str, str]:
-        check_mapping(value, ITEM_SPELLINGS, "items")
-        return value
 
 
 class Atomic(NamedTuple):

@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import duckdb
-from pydantic import Field, field_validator
+from pydantic import field_validator
 
-from medleyrec.config import Config
 from medleyrec.schema import IMAGE, ITEM, ITEM_COLUMNS, CanonicalTables, InputError
 from medleyrec.sources import catalogue, pictures, sql
 from medleyrec.sources.catalogue import Catalogue
 from medleyrec.sources.categories import chosen
-from medleyrec.sources.columns import INTERACTION_SPELLINGS, ITEM_SPELLINGS, check_mapping
+from medleyrec.sources.columns import ColumnMaps
 from medleyrec.sources.faults import printable, printable_faults, quoted
 from medleyrec.sources.files import is_folder, listed, refuse_remote, tables_in
 from medleyrec.sources.interactions import read_log
@@ -28,7 +27,7 @@ from medleyrec.sources.times import TimeUnit
 from medleyrec.storage import hash_file, hash_json
 
 
-class TablesConfig(Config):
+class TablesConfig(ColumnMaps):
     """Which files, and how to read them where guessing is not enough."""
 
     interactions: Path | tuple[Path, ...]
@@ -36,9 +35,6 @@ class TablesConfig(Config):
     items: Path | tuple[Path, ...] | None = None
     images: Path | None = None
     """A folder of <item_id>.jpg/.jpeg/.png/.webp, the folder that image paths are relative to, or a Parquet table."""
-    columns: dict[str, str] = Field(default_factory=dict)
-    """Canonical name -> name in the log; "" leaves rating or event out."""
-    item_columns: dict[str, str] = Field(default_factory=dict)
     category_separator: str | None = None
     """Splits category text into labels, or into paths where category_path_separator is set too; "" keeps it whole."""
     category_path_separator: str | None = None
@@ -52,18 +48,6 @@ class TablesConfig(Config):
         several = value if isinstance(value, list | tuple) else [value]
         if value is not None and not all(isinstance(v, str | Path) for v in several):
             raise ValueError('a path is needed, such as "log.csv", or a list of paths')
-        return value
-
-    @field_validator("columns")
-    @classmethod
-    def _known_columns(cls, value: dict[str, str]) -> dict[str, str]:
-        check_mapping(value, INTERACTION_SPELLINGS, "interactions")
-        return value
-
-    @field_validator("item_columns")
-    @classmethod
-    def _known_item_columns(cls, value: dict[str, str]) -> dict[str, str]:
-        check_mapping(value, ITEM_SPELLINGS, "items")
         return value
 
 
