@@ -10,10 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from medleyrec import storage
 from medleyrec.dataset.audit import Audit
 from medleyrec.dataset.cuts import SplitConfig, make_split
-from medleyrec.dataset.dataset import Dataset
 from medleyrec.dataset.split import Split
 from medleyrec.evaluation.comparisons import compare_all
 from medleyrec.evaluation.metrics import Values, event_values, mean_over_seeds, metric_names
@@ -34,9 +32,8 @@ from medleyrec.recipes.contestant import Contestant
 from medleyrec.recipes.examples import examples
 from medleyrec.recipes.experiment import Experiment
 from medleyrec.recipes.listener import Listener
-from medleyrec.recipes.prepare import TRUTH, open_dataset
+from medleyrec.recipes.prepare import open_dataset
 from medleyrec.recipes.ranking import (
-    KNOWN,
     WithFallback,
     batches_of,
     candidate_kind,
@@ -45,12 +42,12 @@ from medleyrec.recipes.ranking import (
     fitted_baseline,
     ranks_of,
 )
+from medleyrec.recipes.remarks import ORACLE, data_facts, left_over, oracle_of
 from medleyrec.recipes.run import Run, runs_of
 from medleyrec.schema import ID, TEST, EvalEvents, InputError
 from medleyrec.training.loop import LOG
 
 HEADLINE = "ndcg@10"
-ORACLE = "NDCG@10"
 HISTORY = 50  # events that a baseline may look at
 
 
@@ -162,7 +159,7 @@ def _report(
 ) -> Report:
     data = split.dataset
     headline = HEADLINE if 10 in experiment.evaluate.cutoffs else f"ndcg@{experiment.evaluate.cutoffs[0]}"
-    oracle = _oracle(experiment, data)
+    oracle = oracle_of(experiment, data)
     models = [c for c in contestants if c.runs]
     plain = next((c.name for c in models if c.runs[0].record["items"] == [ID]), None)
     references = [*(c.name for c in contestants if not c.runs), plain]
@@ -175,7 +172,7 @@ def _report(
         events=len(events),
         users=len(np.unique(events.users)),
         models=tuple(_row(c, experiment, split, events, values[c.name], oracle) for c in contestants),
-        facts=_facts(data, split, oracle),
+        facts=data_facts(data, split, oracle),
         headline=headline,
         plain=plain,
         slices=_slices(events, split, values, headline),
@@ -190,7 +187,7 @@ def _report(
                 max_length=max(c.max_length for c in contestants),
                 seen_masked=experiment.evaluate.mask_seen,
             ),
-            *_left_over(split, events, kind),
+            *left_over(split, events, kind),
         ),
         audit=audit,
         command=command or f"medley evaluate {experiment.project}",
@@ -228,59 +225,6 @@ def _row(
 
 def _mean(values: Sequence[float]) -> float | None:
     return float(np.mean(values)) if values else None
-
-
-def _oracle(experiment: Experiment, data: Dataset) -> dict[str, float] | None:
-    """What the generator of a planted dataset reaches; None where its events are not all there."""
-    path = experiment.project / TRUTH
-    raw, left = data.manifest["raw_counts"], data.manifest["counts"]
-    if experiment.evaluate.mask_seen or any(raw[key] != left[key] for key in ("users", "events")):
-        return None
-    return dict(storage.read_json(path)["oracle"][TEST]) if path.exists() else None
-
-
-def _facts(data: Dataset, split: Split, oracle: dict[str, float] | None) -> dict[str, str | int | float]:
-    counts, facts, content = data.manifest["counts"], data.manifest["facts"], data.manifest["coverage"]
-    told: dict[str, str | int | float] = {
-        "users": counts["users"],
-        "items": counts["items_in_log"],
-        "events": counts["events"],
-        "training events": split.manifest["counts"]["train"],
-        "mean events per user": round(facts["mean_events_per_user"], 1),
-        "repeated events": f"{facts['repeat_rate']:.1%}",
-        "consecutive events with equal times": f"{facts['tied_consecutive_events']:.1%}",
-        "users whose last two events tie": f"{facts['users_with_last_two_tied']:.1%}",
-        "items with a title": f"{content['title']:.1%}",
-        "items with a picture": f"{content['image']:.1%}",
-        "items with categories": f"{content['categories']:.1%}",
-    }
-    if oracle:
-        told["NDCG@10 of the oracle"] = round(oracle[ORACLE], 4)
-    return told
-
-
-def _left_over(split: Split, events: EvalEvents, candidates: str) -> tuple[str, ...]:
-    """What became of the events that no model can answer from what it learnt."""
-    empty = events.history_ends == events.history_starts
-    unknown = ~split.known[events.targets]
-    told = []
-    if split.filters_looked_ahead:
-        told.append(
-            "Who and what is too rare was decided with events after the cut as well; `medley prepare --split time` "
-            "lets the past alone decide."
-        )
-    if empty.any():
-        told.append(
-            f"{empty.sum():,} of {len(events):,} events ({empty.mean():.1%}) come without a history: recent popularity "
-            "ranks them, in every row of the table alike."
-        )
-    if unknown.any():
-        fate = "count as missed" if candidates == KNOWN else "are ranked by recent popularity, in every row alike"
-        told.append(
-            f"{unknown.sum():,} of {len(events):,} events ({unknown.mean():.1%}) take an item that was unknown at the "
-            f"cut: they {fate}."
-        )
-    return tuple(told)
 
 
 def _slices(events: EvalEvents, split: Split, values: dict[str, Values], headline: str) -> tuple[SliceRow, ...]:
