@@ -174,6 +174,42 @@ def test_sums_may_stay_equal_and_then_an_item_is_not_its_own_successor():
             np.testing.assert_allclose(made.laws.steps[c].diagonal(), (1 - config.follow) * plain / plain.sum())
 
 
+def test_with_a_turn_the_gap_before_an_event_tells_how_the_next_one_follows():
+    config = SMALL.model_copy(update={"advance": 1, "turn": 3})
+    made, plain = world(config), world(SMALL)
+    assert np.array_equal(made.log.times, plain.log.times), "the clock is the same"
+    log = made.log
+    gaps = np.diff(log.times)
+    within = np.diff(log.users) == 0
+    continues = np.concatenate([[False], within & (gaps < THRESHOLD)])
+    for opened, advance in ((True, 1), (False, 4)):
+        at = np.flatnonzero(continues[1:] & (continues[:-1] != opened)) + 1
+        counted = advanced(made.goods, log.items[at - 1], log.items[at], advance=advance)
+        expected = config.follow + (1 - config.follow) / SIZE**2
+        shares, counts = [share for _, share in counted.values()], [count for count, _ in counted.values()]
+        assert min(counts) > 50
+        assert abs(np.average(shares, weights=counts) - expected) < 0.02, advance
+
+
+def test_the_oracle_of_a_turning_bazaar_looks_at_the_gap_before_the_last_event():
+    config = SMALL.model_copy(update={"turn": 3})
+    made = world(config)
+    knows = Oracle(config, made)
+    driven = next(c for c, category in enumerate(CATEGORIES) if category.gears)
+    item = made.goods.ids[made.laws.members[driven][0]]
+    hour, day = 3_600, 86_400
+    opened = knows.probabilities([item, item], [0, 5 * day], 5 * day + hour)
+    continued = knows.probabilities([item, item], [0, hour], 2 * hour)
+    assert opened.sum() == pytest.approx(1)
+    assert continued.sum() == pytest.approx(1)
+    place = made.laws.place[made.laws.members[driven][0]]
+    members = made.laws.members[driven]
+    np.testing.assert_allclose(opened[members], made.laws.steps[driven][place])
+    np.testing.assert_allclose(continued[members], made.laws.later[driven][place])
+    assert abs(opened - continued).max() > 0.01
+    assert np.array_equal(knows.probabilities([item], [0], hour), opened), "a first event opens a session"
+
+
 def test_plain_categories_have_fixed_successors(made):
     previous, following = steps(made.log)
     for c, category in enumerate(CATEGORIES):
@@ -490,6 +526,7 @@ def test_settings_are_checked():
         {"items": 100},
         {"items": 432, "advance": 0},
         {"advance": 6},
+        {"turn": 6},
         {"users": 0},
         {"follow": 1.5},
         {"sead": 1},

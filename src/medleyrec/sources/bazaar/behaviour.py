@@ -107,14 +107,17 @@ def _live(config: BazaarConfig, rules: Laws, times: Int64s, offsets: Int64s, new
         categories[now] = np.where(new[now], _draw(opening, chances[0, now]), categories[now - 1])
         for c in range(len(CATEGORIES)):
             here = categories[now] == c
-            law = _law(rules, c, items[now[here] - 1], new[now[here]], {n: v[who[here]] for n, v in tastes.items()})
+            before, liking = now[here] - 1, {n: v[who[here]] for n, v in tastes.items()}
+            law = _law(rules, c, items[before], opened=new[before], new=new[now[here]], tastes=liking)
             items[now[here]] = rules.members[c][_draw(law, chances[1, now[here]])]
     return Log(items, times, offsets)
 
 
-def _law(rules: Laws, c: int, previous: Int64s, new: Mask, tastes: dict[str, Int64s]) -> Floats:
-    """P(item) of each of several events in category c. (events, n)"""
-    law = rules.steps[c][np.where(new, 0, rules.place[previous])]
+def _law(rules: Laws, c: int, previous: Int64s, *, opened: Mask, new: Mask, tastes: dict[str, Int64s]) -> Floats:
+    """P(item) of each of several events in category c; `opened`: did the event before open a session? (events, n)"""
+    place = np.where(new, 0, rules.place[previous])
+    law = rules.steps[c][place]
+    law[~opened] = rules.later[c][place[~opened]]
     name = liked(CATEGORIES[c])
     value = tastes[name] if name is not None else np.zeros_like(previous)
     law[new] = rules.first[c][value[new]]

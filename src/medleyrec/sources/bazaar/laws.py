@@ -31,7 +31,8 @@ class Laws:
 
     members: tuple[Int64s, ...]  # each (n,), rows of the catalogue
     place: Int64s  # (N,), place of an item inside its category
-    steps: tuple[Floats, ...]  # each (n, n): P(next | previous) inside a session; rows sum to 1
+    steps: tuple[Floats, ...]  # each (n, n): P(next | previous, which opened a session); rows sum to 1
+    later: tuple[Floats, ...]  # each (n, n): P(next | previous, which continued a session); rows sum to 1
     first: tuple[Floats, ...]  # each (m, n) or, where no taste matters, (1, n): P(item | liked value); rows sum to 1
     opening: Floats  # (12, K, C): P(category | month, kind of user)
 
@@ -43,10 +44,12 @@ def laws(config: BazaarConfig, goods: Catalogue) -> Laws:
     for rows in members:
         place[rows] = np.arange(len(rows))
     pairs = list(zip(CATEGORIES, members, strict=True))
+    steps = tuple(_steps(config, rng, goods, category, rows) for category, rows in pairs)
     return Laws(
         members=members,
         place=place,
-        steps=tuple(_steps(config, rng, goods, category, rows) for category, rows in pairs),
+        steps=steps,
+        later=_later(config, goods, steps, pairs),
         first=tuple(_first(goods, category, rows) for category, rows in pairs),
         opening=_opening(rng),
     )
@@ -66,15 +69,36 @@ def liked(category: Category) -> str | None:
 def _steps(
     config: BazaarConfig, rng: np.random.Generator, goods: Catalogue, category: Category, rows: Int64s
 ) -> Floats:
-    plain = goods.appeal[rows] / goods.appeal[rows].sum()  # (n,)
-    if category.driver == PLAIN:
-        obeyed = _ring(rng, len(rows))
-    else:
-        groups = group(goods, category, rows)
-        obeyed = plain * (groups[None, :] == (groups[:, None] + config.advance) % SIZE).all(axis=2)  # (n, n)
-        np.fill_diagonal(obeyed, 0)  # where sums stay equal, an item is not its own successor
-        obeyed /= obeyed.sum(axis=1, keepdims=True)
-    return np.asarray(config.follow * obeyed + (1 - config.follow) * plain)
+    ring = category.driver == PLAIN
+    obeyed = _ring(rng, len(rows)) if ring else _moved(config.advance, goods, category, rows)
+    return np.asarray(config.follow * obeyed + (1 - config.follow) * _appeal(goods, rows))
+
+
+def _later(
+    config: BazaarConfig, goods: Catalogue, steps: tuple[Floats, ...], pairs: list[tuple[Category, Int64s]]
+) -> tuple[Floats, ...]:
+    """The same as `steps` but for the categories that turn: those that follow content."""
+    if not config.turn:
+        return steps
+    advance = config.advance + config.turn
+    return tuple(
+        step
+        if category.driver == PLAIN
+        else config.follow * _moved(advance, goods, category, rows) + (1 - config.follow) * _appeal(goods, rows)
+        for step, (category, rows) in zip(steps, pairs, strict=True)
+    )
+
+
+def _appeal(goods: Catalogue, rows: Int64s) -> Floats:
+    return np.asarray(goods.appeal[rows] / goods.appeal[rows].sum())  # (n,)
+
+
+def _moved(advance: int, goods: Catalogue, category: Category, rows: Int64s) -> Floats:
+    """P(next | previous) (n, n) where every sum of the category moves by `advance`."""
+    groups = group(goods, category, rows)
+    obeyed = _appeal(goods, rows) * (groups[None, :] == (groups[:, None] + advance) % SIZE).all(axis=2)
+    np.fill_diagonal(obeyed, 0)  # where sums stay equal, an item is not its own successor
+    return np.asarray(obeyed / obeyed.sum(axis=1, keepdims=True))
 
 
 def _ring(rng: np.random.Generator, count: int) -> Floats:

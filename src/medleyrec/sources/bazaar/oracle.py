@@ -48,12 +48,14 @@ class Oracle:
         """The same for item rows (L,) and times (L + 1,), the last being the time of the event asked for. (N,)"""
         if self.config.noise:
             return self.frequency
-        return self._opened(rows, clock) if opens(clock)[-1] else self._continued(int(rows[-1]))
+        new = opens(clock)
+        return self._opened(rows, clock) if new[-1] else self._continued(int(rows[-1]), opened=bool(new[-2]))
 
-    def _continued(self, previous: int) -> Floats:
+    def _continued(self, previous: int, *, opened: bool) -> Floats:
+        """opened: did the event before open a session?"""
         laws, c = self.world.laws, int(self.world.goods.category[previous])
         answer = np.zeros(len(self.items))
-        answer[laws.members[c]] = laws.steps[c][laws.place[previous]]
+        answer[laws.members[c]] = (laws.steps if opened else laws.later)[c][laws.place[previous]]
         return answer
 
     def _opened(self, rows: Int64s, clock: Int64s) -> Floats:

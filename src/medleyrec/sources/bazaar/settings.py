@@ -24,6 +24,8 @@ class BazaarConfig(Config):
     """Probability that a step inside a session obeys the category's law; otherwise any item of the category."""
     advance: int = Field(default=0, ge=0, lt=6)
     """How far the sums that a category follows move per step; 0 keeps them equal: similarity, not a transition."""
+    turn: int = Field(default=0, ge=0, lt=6)
+    """How much further sums move after an event that continued a session; 0: gaps do not tell what follows."""
     continuing: float = Field(default=0.7, ge=0.0, le=1.0)
     """Probability that an event continues the session of the event before it."""
     noise: bool = False

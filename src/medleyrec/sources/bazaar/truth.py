@@ -37,6 +37,8 @@ class Truth:
     """A shorter gap continues a session, seconds."""
     advance: int
     """How far, modulo the number of values; 0: the sums stay equal."""
+    turn: int
+    """How much further after an event that continued a session; 0: gaps do not tell how the next item follows."""
     follow: float
     """Probability that a step inside a session obeys the law."""
     oracle: dict[str, Figures]
@@ -73,6 +75,7 @@ def truth(config: BazaarConfig) -> Truth:
         values={name: list(words) for name, words in VALUES.items()},
         threshold=THRESHOLD,
         advance=config.advance,
+        turn=config.turn,
         follow=config.follow,
         oracle={split: parts.pop("all") for split, parts in slices.items()},
         slices=slices,
