@@ -94,8 +94,27 @@ def test_rows_are_pending_then_finished_then_found(shop, tmp_path, monkeypatch):
     changed = [both[0], recipe(tmp_path, "less", idcl=0, pcl=0, dropout=0.1)]
     again = run_ablate(changed, heard, project=shop, seeds=2, table_only=True)
     assert [bool(row.metrics) for row in again.rows] == [True, False], "another recipe is another row"
-    fewer = run_ablate(both, heard, project=shop, seeds=1, table_only=True)
+    told = run_ablate(both[:1], heard, project=shop, seeds=1, table_only=True)
+    assert str(told.rows[0]) == str(after.rows[0]), "the table shows what there is"
+    monkeypatch.setattr(ablate, "run_train", lambda *_: (None, True))
+    fewer = run_ablate(both, heard, project=shop, seeds=1)
     assert not fewer.rows[0].metrics, "one seed is another row than two"
+
+
+def test_rows_are_compared_with_the_first_recipe_on_the_same_events(shop, tmp_path):
+    three = [recipe(tmp_path, "first"), recipe(tmp_path, "twin"), recipe(tmp_path, "less", interactive=False)]
+    found = run_ablate(three, Heard(), project=shop)
+    first, twin, less = found.rows
+    assert first.against is None
+    assert twin.against.difference.value == 0
+    assert twin.against.p_holm == 1
+    ndcg = [row.metrics["ndcg@10"].value for row in (less, first)]
+    assert less.against.difference.value == pytest.approx(ndcg[0] - ndcg[1], abs=1e-6)
+    assert less.against.difference.value != 0
+    assert "ndcg@10 against first" in str(found).splitlines()[0]
+    (shop / "ablation" / "less.npy").unlink()
+    assert not run_ablate(three, Heard(), project=shop, table_only=True).rows[2].metrics
+    assert str(run_ablate(three, Heard(), project=shop)) == str(found), "what is missing is made again"
 
 
 def test_an_interruption_leaves_the_rest_pending(shop, tmp_path, monkeypatch):

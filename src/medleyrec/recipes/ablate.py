@@ -1,21 +1,26 @@
 """Several recipes on one project, seed by seed: what each part of a model is worth.
 
     <project>/ablation/<recipe>.json    one finished row: its settings, runs, metrics with intervals
+                       <recipe>.npy     its NDCG@10 of every test event, mean over its seeds
 A recipe is a TOML file with [model] and [train]. The same command continues where it was stopped: finished runs and
-rows are found, an interrupted run goes on. Rows that are not finished are printed as pending.
+rows are found, an interrupted run goes on. Rows that are not finished are printed as pending. Every finished row is
+compared with the first recipe on the same events; p is corrected after Holm over the rows of the table.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from medleyrec import storage
 from medleyrec.config import parse
 from medleyrec.dataset.cuts import make_split
-from medleyrec.evaluation.metrics import event_values, mean_over_seeds, metric_names
+from medleyrec.evaluation.comparisons import Comparison, compare_all
+from medleyrec.evaluation.metrics import Values, event_values, mean_over_seeds, metric_names
 from medleyrec.evaluation.statistics import Estimate, intervals
 from medleyrec.models import model_class
 from medleyrec.recipes.encode import features_folder
@@ -28,6 +33,7 @@ from medleyrec.recipes.train import run_train
 from medleyrec.schema import FEATURES, TEST, InputError
 
 FOLDER = "ablation"
+COMPARED = "ndcg@10"
 SHOWN = ("hit_rate@10", "ndcg@10", "mrr@10")
 
 
@@ -38,6 +44,8 @@ class Row:
     name: str
     seeds: tuple[int, ...] = ()
     metrics: dict[str, Estimate] = field(default_factory=dict)
+    against: Comparison | None = None
+    """The row minus the first recipe, by NDCG@10; None for the first one and where either is pending."""
     refused: str = ""
 
     def __str__(self) -> str:
@@ -45,7 +53,7 @@ class Row:
             told = "".join(f"{_shown(self.metrics[name]):>27}" for name in SHOWN)
         else:
             told = f"  {self.refused or 'pending'}"
-        return f"{self.name:<24}{len(self.seeds) or '-':>6}{told}"
+        return f"{self.name:<24}{len(self.seeds) or '-':>6}{told}{_difference(self.against)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +62,8 @@ class Ablation:
 
     def __str__(self) -> str:
         head = f"{'recipe':<24}{'seeds':>6}" + "".join(f"{name:>27}" for name in SHOWN)
-        return "\n".join([head, *map(str, self.rows)])
+        first = f"   {COMPARED} against {self.rows[0].name}" if any(row.against for row in self.rows) else ""
+        return "\n".join([head + first, *map(str, self.rows)])
 
     @property
     def finished(self) -> bool:
@@ -66,8 +75,8 @@ def run_ablate(
 ) -> Ablation:
     """Train every recipe with `seeds` seeds, the recipe's own and the ones after it, and judge them on the test events.
 
-    table_only: train nothing, show what is there. Raises InputError for two recipes of one name; a recipe that these
-    data do not allow is a row that says why.
+    table_only: train nothing, show what is there, whatever its number of seeds. Raises InputError for two recipes of
+    one name; a recipe that these data do not allow is a row that says why.
     """
     names = [path.stem for path in recipes]
     if double := sorted({name for name in names if names.count(name) > 1}):
@@ -76,13 +85,13 @@ def run_ablate(
     rows, stopped = [], table_only
     for name, experiment in experiments.items():
         try:
-            row = _found(name, experiment, seeds)
+            row = _found(name, experiment, None if table_only else seeds)
             if not row.metrics and not stopped:
                 row, stopped = _run(row, experiment, seeds, listener)
         except InputError as error:
             row = Row(name=name, refused=str(error))
         rows.append(row)
-    return Ablation(tuple(rows))
+    return Ablation(_compared(rows, experiments))
 
 
 def _experiment(path: Path, project: Path, listener: Listener) -> Experiment:
@@ -96,6 +105,19 @@ def _experiment(path: Path, project: Path, listener: Listener) -> Experiment:
     listener.say(f"{path.name}: the project has no vectors of {' and '.join(lacking)}; the recipe does without.")
     settings = {**experiment.model.settings, "items": [n for n in wanted if n not in lacking]}
     return experiment.model_copy(update={"model": experiment.model.model_copy(update={"settings": settings})})
+
+
+def _compared(rows: list[Row], experiments: dict[str, Experiment]) -> tuple[Row, ...]:
+    """With each finished row's difference from the first one."""
+    files = {row.name: _values_file(experiments[row.name], row.name) for row in rows if row.metrics}
+    if len(files) < 2 or rows[0].name not in files:
+        return tuple(rows)
+    first = experiments[rows[0].name]
+    events = make_split(open_dataset(first.project), first.split).eval_events(TEST)
+    values = {name: Values((COMPARED,), np.load(path)[:, None].astype(np.float64)) for name, path in files.items()}
+    pairs = [(name, rows[0].name) for name in files if name != rows[0].name]
+    found = {c.model: c for c in compare_all(values, events.users, pairs, (COMPARED,))}
+    return tuple(replace(row, against=found.get(row.name)) for row in rows)
 
 
 def _run(row: Row, experiment: Experiment, seeds: int, listener: Listener) -> tuple[Row, bool]:
@@ -117,11 +139,9 @@ def _judged(name: str, experiment: Experiment, runs: Sequence[Run]) -> Row:
     values = [
         event_values(ranks_of(run.ranker, split, events, max_length=run.model.max_length), measured) for run in runs
     ]
-    row = Row(
-        name=name,
-        seeds=tuple(run.record["seed"] for run in runs),
-        metrics=intervals(mean_over_seeds(values), events.users),
-    )
+    shared = mean_over_seeds(values)
+    row = Row(name=name, seeds=tuple(run.record["seed"] for run in runs), metrics=intervals(shared, events.users))
+    storage.save_array(_values_file(experiment, name), shared[COMPARED].astype(np.float32))
     _save(row, experiment, runs)
     return row
 
@@ -137,16 +157,22 @@ def _save(row: Row, experiment: Experiment, runs: Sequence[Run]) -> None:
     storage.write_json(experiment.project / FOLDER / f"{row.name}.json", told)
 
 
-def _found(name: str, experiment: Experiment, seeds: int) -> Row:
-    """The finished row of the same settings, dataset and seeds; a pending one where there is none."""
+def _found(name: str, experiment: Experiment, seeds: int | None) -> Row:
+    """The finished row of the same settings, dataset and seeds (None: any); a pending one where there is none."""
     path = experiment.project / FOLDER / f"{name}.json"
-    wanted = list(range(experiment.train.seed, experiment.train.seed + seeds))
-    if not path.exists():
+    if not path.exists() or not _values_file(experiment, name).exists():
         return Row(name=name)
     told = storage.read_json(path)
+    wanted = told.get("seeds")
+    if seeds is not None:
+        wanted = list(range(experiment.train.seed, experiment.train.seed + seeds))
     if told.get("settings") != _settings(experiment) or told.get("seeds") != wanted:
         return Row(name=name)
-    return Row(name=name, seeds=tuple(wanted), metrics={n: Estimate(**e) for n, e in told["metrics"].items()})
+    return Row(name=name, seeds=tuple(told["seeds"]), metrics={n: Estimate(**e) for n, e in told["metrics"].items()})
+
+
+def _values_file(experiment: Experiment, name: str) -> Path:
+    return experiment.project / FOLDER / f"{name}.npy"
 
 
 def _settings(experiment: Experiment) -> dict[str, Any]:
@@ -161,6 +187,13 @@ def _settings(experiment: Experiment) -> dict[str, Any]:
         "cutoffs": list(experiment.evaluate.cutoffs),
         "dataset": open_dataset(experiment.project).manifest["identity"],
     }
+
+
+def _difference(found: Comparison | None) -> str:
+    if found is None:
+        return ""
+    d = found.difference
+    return f"   {d.value:+.4f} ({d.low:+.4f} to {d.high:+.4f}), p {found.p_holm:.3f}"
 
 
 def _shown(estimate: Estimate) -> str:
