@@ -4,8 +4,11 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 
 import medleyrec as medley
+from medleyrec.recipes.inspect import run_inspect
+from medleyrec.recipes.listener import Listener
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -26,6 +29,22 @@ def test_python_from_nothing_to_recommendations(tmp_path):
     assert first == medley.open_run(run.folder).recommend(history, k=5), "a run opened again says the same"
     with pytest.raises(medley.InputError, match=r"none of the history \('nobody'\) is an item of"):
         run.recommend(["nobody"])
+    shuffled_texts_cost_nothing_where_texts_are_not_used(run, tmp_path / "inspect")
+
+
+def shuffled_texts_cost_nothing_where_texts_are_not_used(run, folder):
+    with torch.no_grad():
+        run.model.rows.content["text"].project.weight.zero_()
+        run.model.rows.content["image"].project.weight.mul_(30)
+    found = run_inspect(run, Listener(), sample=0, out=folder)
+    assert len(found.tables) == 2, "within categories and among all items"
+    for table in found.tables:
+        assert table.columns == ("as it is", "text shuffled", "image shuffled")
+        assert {row[1] for row in table.rows.values()} == {0}, "no text, no loss"
+        assert any(row[2] != 0 for row in table.rows.values())
+        assert table.count["all events"] == sum(n for name, n in table.count.items() if name != "all events")
+    assert len(found.tables[0].rows) == 13, "all events and twelve categories"
+    assert (folder / "inspect.html").exists()
 
 
 def test_the_readme_runs_as_it_stands(tmp_path, monkeypatch, capsys):

@@ -24,6 +24,18 @@ def test_features_are_standardised_on_training_items_alone():
     torch.testing.assert_close(known.std(0, correction=0), torch.full((6,), 6**-0.5))
 
 
+def test_centred_features_keep_what_varies_more_louder():
+    given = features(V)
+    train = np.arange(V) % 2 == 1
+    raw = torch.from_numpy(given.vectors["text"][train]).float()
+    part = ItemRows(V, 4, parts=("text",), features=given, train_items=train, scaling="centred", content_scale=2.0)
+    known = part.content["text"].vectors[torch.from_numpy(train)]
+    torch.testing.assert_close(known.mean(0), torch.zeros(6), atol=1e-6, rtol=0)
+    ratios = known.std(0, correction=0) / raw.std(0, correction=0)
+    torch.testing.assert_close(ratios, ratios[:1].expand(6))
+    assert known.square().sum(1).mean().sqrt().item() == pytest.approx(2.0, rel=1e-4), "the mean square length"
+
+
 def test_a_column_that_never_varies_says_nothing():
     table = np.ones((V, 2), np.float16)
     table[:, 1] = np.arange(V)

@@ -40,17 +40,20 @@ def ablate(
     say(str(found))
 
 
-@app.command(epilog=examples("medley inspect shop/runs/NAME"))
+@app.command(epilog=examples("medley inspect shop/runs/NAME", "medley inspect shop/runs/NAME --sample 0"))
 def inspect(
-    run_folder: Annotated[Path, typer.Argument(help="A finished run of hm4sr.", metavar="RUN")],
-    sample: Annotated[int, typer.Option(min=1, help="Test events to look at.")] = 2000,
-    out: Annotated[Path | None, typer.Option(help="Folder of inspection.html; by default the run.")] = None,
+    run_folder: Annotated[Path, typer.Argument(help="A finished run.", metavar="RUN")],
+    sample: Annotated[int, typer.Option(min=0, help="Test events to look at, evenly spaced; 0 for all.")] = 2000,
+    out: Annotated[Path | None, typer.Option(help="Folder of inspect.html; by default the run.")] = None,
 ) -> None:
-    """What the experts of a trained model do: their use, routes by gap and hour, score parts by tower."""
+    """Look into a model: what it loses without text, pictures or times; of hm4sr its experts, routes and towers."""
     from medleyrec.recipes.inspect import run_inspect
     from medleyrec.recipes.run import open_run
 
-    say(str(run_inspect(open_run(run_folder), sample=sample, out=out)))
+    with console() as listener:
+        found = run_inspect(open_run(run_folder), listener, sample=sample, out=out)
+    say(str(found))
+    say(f"\nDrawn in {(out or run_folder) / 'inspect.html'}")
 
 
 @app.command(epilog=examples("medley verify hm4sr hm4sr_tiny.safetensors"))

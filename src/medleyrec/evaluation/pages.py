@@ -1,4 +1,4 @@
-"""A report as a page and as a Markdown text, from the templates beside this file.
+"""A report as a page and as a Markdown text, an insight as a page, from the templates beside this file.
 
 Everything that comes from data is escaped by the environment, not by the templates: HTML by autoescape, Markdown by
 `finalize`, which every printed value goes through. The page forbids scripts and foreign addresses besides.
@@ -18,6 +18,7 @@ from medleyrec.evaluation import charts, words
 if TYPE_CHECKING:
     from jinja2 import Environment
 
+    from medleyrec.evaluation.insight import Insight
     from medleyrec.evaluation.report import Report
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -48,6 +49,11 @@ def html(report: Report) -> str:
 def markdown(report: Report) -> str:
     text = _environment("md").get_template("report.md.j2").render(report=report)
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+
+
+def insight_html(insight: Insight) -> str:
+    """One self-contained file."""
+    return _environment("html").get_template("insight.html.j2").render(insight=insight)
 
 
 def _best(report: Report) -> dict[str, float]:

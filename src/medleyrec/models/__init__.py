@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 MODELS: dict[str, str] = {
     "sasrec": "medleyrec.models.sasrec:SASRec",
     "hm4sr": "medleyrec.models.hm4sr:HM4SR",
+    "cammsr": "medleyrec.models.cammsr:CAMMSR",
 }
 """Trained models: name -> "module:class" of a SequenceModel."""
 

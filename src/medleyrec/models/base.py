@@ -54,6 +54,8 @@ class SequenceModel(nn.Module):
     max_length: int
     padding_class: bool = False
     """Whether row 0 is a class of the training softmax, as in some published code; it is never a candidate."""
+    uses_times: bool = False
+    """Whether times matter beyond the order of the events."""
     notes: tuple[str, ...] = ()
     """Sentences for the user: what of the model is off with these data and settings."""
 

@@ -1,6 +1,6 @@
 """Which categories an item has, and the loss that asks a model to tell them (HM4SR, category prediction).
 
-Letters:  V items, row 0 being padding   C categories   N tokens   D width of an item vector
+Letters:  V items, row 0 being padding   C categories   P labels of an item   N tokens   D width of an item vector
 """
 
 from __future__ import annotations
@@ -43,6 +43,17 @@ class Categories:
         rows = np.repeat(np.arange(len(self)), np.diff(self.offsets))
         table[torch.from_numpy(rows), torch.from_numpy(self.labels.astype(np.int64))] = True
         return table
+
+    def padded(self) -> tuple[Tensor, Tensor]:
+        """Labels of every item side by side, each once: numbers int64 (V, P), 0 where `real`, bool (V, P), is false."""
+        rows = np.repeat(np.arange(len(self)), np.diff(self.offsets))
+        pairs = np.unique(np.stack([rows, self.labels], 1).astype(np.int64), axis=0)  # (n, 2) sorted by row
+        counts = np.bincount(pairs[:, 0], minlength=len(self))
+        place = np.arange(len(pairs)) - np.repeat(counts.cumsum() - counts, counts)
+        numbers = torch.zeros(len(self), max(int(counts.max(initial=0)), 1), dtype=torch.int64)
+        real = torch.zeros(numbers.shape, dtype=torch.bool)
+        numbers[pairs[:, 0], place], real[pairs[:, 0], place] = torch.from_numpy(pairs[:, 1]), True
+        return numbers, real
 
 
 def category_loss(logits: Tensor, wanted: Tensor, real: Tensor) -> Tensor:

@@ -12,13 +12,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def info_nce(anchors: Tensor, others: Tensor, false: Tensor, *, temperature: float, counted: bool = False) -> Tensor:
-    """anchors, others (N, H); false (N, N) which pairs are known false negatives -> a scalar.
+def info_nce(
+    anchors: Tensor, others: Tensor, false: Tensor | None, *, temperature: float, counted: bool = False
+) -> Tensor:
+    """anchors, others (N, H); false (N, N) which pairs are known false negatives, None for none -> a scalar.
 
     counted: each false negative still adds exp(0) = 1 to the sum, as in the published code.
     """
-    cosines = F.normalize(anchors, dim=-1) @ F.normalize(others, dim=-1).T / temperature  # (N, N)
-    logits = cosines.masked_fill(false, 0.0 if counted else float("-inf"))
+    cosines = F.normalize(anchors, dim=-1) @ F.normalize(others, dim=-1).T  # (N, N)
+    if temperature != 1:  # at 1 a division would be one more look at N x N numbers, and one more on the way back
+        cosines = cosines / temperature
+    logits = cosines if false is None else cosines.masked_fill(false, 0.0 if counted else float("-inf"))
     return F.cross_entropy(logits, torch.arange(len(logits), device=logits.device))
 
 

@@ -1,4 +1,4 @@
-"""The two mixtures of experts of HM4SR.
+"""The mixtures of experts of HM4SR and CAMMSR.
 
 Letters:  B rows   L positions   M parts of an item (id, text, image)   H width of a part   D = M H   K experts
 
@@ -11,6 +11,11 @@ Temporal MoE: an expert is a vector E_k over all parts, and time alone (tau) dec
 
     r = softmax(G tau + d),   u = z * (r E)
 
+Part experts of CAMMSR (Eq. 5): every part has K experts of its own with one hidden layer; all read the whole item x,
+and gates from elsewhere (routers.py) mix them:
+
+    y_m = sum_k g_m[k] * (GELU(x A_mk + a_mk) C_mk + c_mk)
+
 No noise, no choice of the best few, no balance loss.
 """
 
@@ -19,6 +24,8 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from medleyrec.models.initial import xavier
 
 EXPERT_SCALE = 0.1  # standard deviation of a fresh temporal expert
 
@@ -71,6 +78,29 @@ class TemporalExperts(nn.Module):
         """(B, L, K): the mixture that time chooses."""
         routes: Tensor = self.gate(tau).softmax(-1)
         return routes
+
+
+class PartExperts(nn.Module):
+    def __init__(self, parts: int, width: int, *, experts: int, inner: int) -> None:
+        """inner: width of the hidden layer."""
+        super().__init__()
+        self.up = nn.Parameter(xavier(torch.empty(parts, experts, inner, parts * width)))
+        self.up_bias = nn.Parameter(torch.zeros(parts, experts, inner))
+        self.down = nn.Parameter(xavier(torch.empty(parts, experts, width, inner)))
+        self.down_bias = nn.Parameter(torch.zeros(parts, experts, width))
+
+    def forward(self, x: Tensor, gates: Tensor) -> Tensor:
+        """x (B, L, D), gates (M, B, L, K) -> (M, B, L, H). The hidden layer of one part at a time: K times 4 H wide."""
+        whole, shares = x.flatten(0, 1), gates.flatten(1, 2)  # (N, D), (M, N, K)
+        mixed = torch.stack([self._mixed(m, whole, share) for m, share in enumerate(shares)])
+        return mixed.view(*gates.shape[:3], -1)
+
+    def _mixed(self, m: int, whole: Tensor, share: Tensor) -> Tensor:
+        """(N, D), (N, K) -> (N, H)"""
+        hidden = F.gelu(F.linear(whole, self.up[m].flatten(0, 1), self.up_bias[m].flatten()))
+        hidden = hidden.view(len(whole), *self.up_bias.shape[1:]).transpose(0, 1)  # (K, N, inner)
+        answers = torch.baddbmm(self.down_bias[m][:, None], hidden, self.down[m].mT)  # (K, N, H)
+        return (answers * share.T[..., None]).sum(0)
 
 
 def _uniform(*shape: int, fan_in: int) -> nn.Parameter:

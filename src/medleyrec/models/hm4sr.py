@@ -36,7 +36,7 @@ from medleyrec.models.base import Encoding, SequenceModel
 from medleyrec.models.categories import Categories, category_loss
 from medleyrec.models.contrast import false_negatives, info_nce, random_pool
 from medleyrec.models.experts import InteractiveExperts, TemporalExperts
-from medleyrec.models.items import ItemRows
+from medleyrec.models.items import ItemRows, Scaling
 from medleyrec.models.time import TimeEmbedding
 from medleyrec.models.towers import Towers
 from medleyrec.schema import ID, PAD, Batch, Facts, Features, InputError, Mask
@@ -72,6 +72,11 @@ class HM4SRSettings(Config):
         default=1.0,
         gt=0,
         description="length of a content vector before its projection; more learns faster",
+    )
+    content_vectors: Scaling = Field(
+        default="standardised",
+        description="standardised: column by column; centred: one scale for all columns, so that those that vary more "
+        "stay louder; unit: each of the same length",
     )
     placeholder_share: float = Field(default=0.3, gt=0, lt=1, description="of events that PCL replaces")
     placeholders: Literal["row", "prefix"] = Field(
@@ -118,7 +123,7 @@ class HM4SR(SequenceModel):
         categories: Categories | None = None,
     ) -> None:
         super().__init__()
-        self.settings, self.max_length = settings, settings.max_length
+        self.settings, self.max_length, self.uses_times = settings, settings.max_length, settings.temporal
         self.padding_class = settings.as_published("padding-class")
         parts, width = settings.items, settings.width
         self.rows = ItemRows(
@@ -129,6 +134,7 @@ class HM4SR(SequenceModel):
             train_items=train_items,
             join="concat",
             raw=settings.as_published("raw-features"),
+            scaling=settings.content_vectors,
             content_scale=settings.content_scale,
         )
         self.content = [m for m, name in enumerate(parts) if name != ID]

@@ -2,11 +2,13 @@
 
 Letters:  n items asked for   V items, row 0 being padding   F width of a feature   H width of a part   D of a row
 A row is the parts side by side (`join = "concat"`, D = parts x H) or their sum (`join = "sum"`, D = H).
-Features are standardised on the training items (mean 0, equal deviations, vectors of length about 1), then projected;
-what an item lacks is a learnt vector. The length matters: at unit deviation of F columns, one optimiser step moves the
-projected vectors F times as far as an id's, and content drowns the ids.
-`content_scale` is that length. `raw` takes features as they are and a missing one as zeros, and leaves row 0 as it is
-drawn: for models published so.
+Features are scaled to a length of about 1, then projected; what an item lacks is a learnt vector. The length matters:
+at unit deviation of F columns, one optimiser step moves the projected vectors F times as far as an id's, and content
+drowns the ids. `content_scale` is that length. Ways of scaling, means and deviations being of the training items:
+    standardised   mean 0 and equal deviations: what varies little is as loud as what varies much
+    centred        mean 0 and one scale for all columns: what varies much stays loud
+    unit           every vector exactly that long
+`raw` takes features as they are and a missing one as zeros, and leaves row 0 as it is drawn: for models published so.
 """
 
 from __future__ import annotations
@@ -15,9 +17,12 @@ from typing import Literal
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from medleyrec.schema import FEATURES, ID, PAD, Features, InputError, Mask
+
+Scaling = Literal["standardised", "centred", "unit"]
 
 ID_SCALE = 0.02  # standard deviation of a fresh id vector, the habit of the field
 CONTENT_SCALE = 0.1  # of a freshly projected content vector: similar contents start out similar
@@ -39,21 +44,18 @@ class ContentPart(nn.Module):
         *,
         train_items: Mask | None,
         raw: bool = False,
+        scaling: Scaling = "standardised",
         length: float = 1.0,
     ) -> None:
         super().__init__()
-        self.raw = raw
+        self.raw, self.unit, self.length = raw, scaling == "unit", length
         vectors = torch.from_numpy(np.asarray(features.vectors[name], np.float32))
         present = torch.from_numpy(np.asarray(features.present[name], bool))
         known = present if train_items is None else present & torch.from_numpy(np.asarray(train_items))
-        some = vectors[known] if bool(known.any()) and not raw else torch.zeros(1, vectors.shape[1])
-        deviation = some.std(0, correction=0)
+        fitted = bool(known.any()) and not raw and not self.unit
+        some = vectors[known] if fitted else torch.zeros(1, vectors.shape[1])
         self.register_buffer("mean", some.mean(0))
-        # A column that never varies says nothing; dividing by its rounding noise would make it loud.
-        floor = 1e-3 * deviation.max().clamp(min=1e-6)
-        varying = deviation > floor
-        columns = varying.sum().clamp(min=1)
-        self.register_buffer("scale", torch.where(varying, length / (columns.sqrt() * deviation.clamp(min=1e-12)), 0.0))
+        self.register_buffer("scale", _scale(some.std(0, correction=0), scaling, length))
         self.register_buffer("vectors", self._standardised(vectors, present), persistent=False)
         self.register_buffer("present", present, persistent=False)
         self.project = nn.Linear(vectors.shape[1], width)
@@ -62,7 +64,11 @@ class ContentPart(nn.Module):
         nn.init.zeros_(self.project.bias)
 
     def _standardised(self, vectors: Tensor, present: Tensor) -> Tensor:
-        return torch.where(present[:, None], vectors if self.raw else (vectors - self.mean) * self.scale, 0.0)
+        if self.unit:
+            vectors = self.length * F.normalize(vectors, dim=-1)
+        elif not self.raw:
+            vectors = (vectors - self.mean) * self.scale
+        return torch.where(present[:, None], vectors, 0.0)
 
     def forward(self, ids: Tensor | None) -> Tensor:
         """Of the items `ids` (n,), or of all."""
@@ -78,6 +84,16 @@ class ContentPart(nn.Module):
         return projected if self.missing is None else torch.where(present[:, None], projected, self.missing)
 
 
+def _scale(deviation: Tensor, scaling: Scaling, length: float) -> Tensor:
+    """What the columns (F,) of given deviations are multiplied by."""
+    # A column that never varies says nothing; dividing by its rounding noise would make it loud.
+    varying = deviation > 1e-3 * deviation.max().clamp(min=1e-6)
+    columns = varying.sum().clamp(min=1)
+    if scaling == "centred":
+        deviation = (deviation * varying).square().sum().div(columns).sqrt().expand_as(deviation)
+    return torch.where(varying, length / (columns.sqrt() * deviation.clamp(min=1e-12)), 0.0)
+
+
 class ItemRows(nn.Module):
     """`rows(ids)` -> (n, D) raw item vectors; row 0 is zero (unless `raw`) and never a candidate."""
 
@@ -91,6 +107,7 @@ class ItemRows(nn.Module):
         train_items: Mask | None = None,
         join: Literal["sum", "concat"] = "sum",
         raw: bool = False,
+        scaling: Scaling = "standardised",
         content_scale: float = 1.0,
     ) -> None:
         super().__init__()
@@ -104,7 +121,9 @@ class ItemRows(nn.Module):
                 with torch.no_grad():
                     self.ids.weight[PAD] = 0
         content = {
-            name: ContentPart(name, features, width, train_items=train_items, raw=raw, length=content_scale)
+            name: ContentPart(
+                name, features, width, train_items=train_items, raw=raw, scaling=scaling, length=content_scale
+            )
             for name in parts
             if name != ID and features is not None
         }
@@ -143,6 +162,18 @@ class ItemRows(nn.Module):
         """(V, D)"""
         rows: Tensor = self()
         return rows
+
+    def exchanged(self, name: str, order: Tensor) -> Tensor:
+        """The table (V, D) where item v has the content `name` of item order[v]; order (V,) leaves row 0 in place."""
+        part = self.content[name]
+        assert isinstance(part, ContentPart)
+        table, change = self.all(), part(order) - part(None)  # (V, D), (V, H)
+        if self.join == "sum":
+            summed: Tensor = table + change
+            return summed
+        start = self.parts.index(name) * self.width
+        placed: Tensor = F.pad(change, (start, table.shape[1] - start - self.width))
+        return table + placed
 
     def new(self, features: Features) -> Tensor:
         """Rows (n, D) of items the model has never seen, from their raw features; their id part is the mean item's."""

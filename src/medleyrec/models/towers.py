@@ -12,17 +12,23 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from medleyrec.models.dropout import Dropout
+from medleyrec.models.initial import xavier
 from medleyrec.models.transformer import causal_attention
 
 EPSILON = 1e-12  # of the layer norms, the habit of this family of models
 
 
 class TowerLinear(nn.Module):
-    """M linear layers in one tensor, drawn with deviation `std`."""
+    """M linear layers in one tensor, drawn with deviation `std`, or Xavier's where it is None.
 
-    def __init__(self, towers: int, inputs: int, outputs: int, *, std: float) -> None:
+    stacked: how many matrices lie one above the other in each layer.
+    """
+
+    def __init__(self, towers: int, inputs: int, outputs: int, *, std: float | None, stacked: int = 1) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(towers, outputs, inputs).normal_(std=std))
+        weight = torch.empty(towers, outputs, inputs)
+        drawn = xavier(weight, outputs=outputs // stacked) if std is None else weight.normal_(std=std)
+        self.weight = nn.Parameter(drawn)
         self.bias = nn.Parameter(torch.zeros(towers, outputs))
 
     def forward(self, x: Tensor, which: Tensor) -> Tensor:
@@ -43,13 +49,24 @@ class TowerNorm(nn.Module):
         return torch.addcmul(bias[:, None], F.layer_norm(x, x.shape[-1:], eps=EPSILON), weight[:, None])
 
 
+class TowerTanh(nn.Module):
+    """M dynamic tanh in one tensor: tanh(alpha x), alpha learnt, one per tower; nothing else."""
+
+    def __init__(self, towers: int, *, start: float = 0.5) -> None:
+        super().__init__()
+        self.alpha = nn.Parameter(torch.full((towers,), start))
+
+    def forward(self, x: Tensor, which: Tensor) -> Tensor:
+        return torch.tanh(self.alpha.index_select(0, which)[:, None, None] * x)
+
+
 class TowerBlock(nn.Module):
     """Post-norm: attention, then a feed-forward with exact GELU; each is added to its input, then normalised."""
 
-    def __init__(self, towers: int, *, width: int, heads: int, inner: int, dropout: float, std: float) -> None:
+    def __init__(self, towers: int, *, width: int, heads: int, inner: int, dropout: float, std: float | None) -> None:
         super().__init__()
         self.heads, self.attention_dropout = heads, dropout
-        self.qkv = TowerLinear(towers, width, 3 * width, std=std)
+        self.qkv = TowerLinear(towers, width, 3 * width, std=std, stacked=3)
         self.out = TowerLinear(towers, width, width, std=std)
         self.norm1, self.norm2 = TowerNorm(towers, width), TowerNorm(towers, width)
         self.up, self.down = TowerLinear(towers, width, inner, std=std), TowerLinear(towers, inner, width, std=std)
@@ -71,13 +88,22 @@ class TowerBlock(nn.Module):
 
 
 class Towers(nn.Module):
-    """LayerNorm, dropout, then `depth` blocks, for each of M towers."""
+    """LayerNorm, or dynamic tanh where `tanh`; dropout; then `depth` blocks, for each of M towers."""
 
     def __init__(
-        self, towers: int, *, width: int, depth: int, heads: int, inner: int, dropout: float, std: float = 0.02
+        self,
+        towers: int,
+        *,
+        width: int,
+        depth: int,
+        heads: int,
+        inner: int,
+        dropout: float,
+        std: float | None = 0.02,
+        tanh: bool = False,
     ) -> None:
         super().__init__()
-        self.norm, self.drop = TowerNorm(towers, width), Dropout(dropout)
+        self.norm, self.drop = TowerTanh(towers) if tanh else TowerNorm(towers, width), Dropout(dropout)
         self.blocks = nn.ModuleList(
             TowerBlock(towers, width=width, heads=heads, inner=inner, dropout=dropout, std=std) for _ in range(depth)
         )
