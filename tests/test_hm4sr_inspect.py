@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 
+from medleyrec.recipes import inspect_hm4sr
 from medleyrec.recipes.experiment import load_experiment
 from medleyrec.recipes.inspect import run_inspect
 from medleyrec.recipes.inspect_hm4sr import SHORT_LONG
@@ -100,17 +101,20 @@ def test_expert_use_and_collapse(shop, tmp_path):
     assert found.figures[evenness] == pytest.approx(0, abs=1e-6)
 
 
-def test_score_parts_add_up_to_the_centred_score(shop, tmp_path):
+def test_score_parts_add_up_to_the_centred_score(shop, tmp_path, monkeypatch):
+    monkeypatch.setattr(inspect_hm4sr, "HIT", 2)  # of seven items all are among the first ten
     run = trained(shop)
     parts = table(insight(run, tmp_path), "by tower")
-    events, total = run.split.eval_events(TEST), 0.0
+    events, total, hits = run.split.eval_events(TEST), 0.0, 0
     for rows, batch in batches_of(run.split, events, max_length=8):
         scores = run.ranker.scores(batch, candidates_of(run.split)).double()
         target = torch.from_numpy(events.targets[rows].astype("int64")) - 1
+        own = scores.gather(1, target[:, None])
+        hits += int(((scores > own).sum(1) < 2).sum())
         total += (scores.gather(1, target[:, None])[:, 0] - scores.mean(1)).sum().item()
     counted = sum(parts.count[name] * sum(row) for name, row in parts.rows.items())
     assert counted == pytest.approx(total, rel=1e-4)
-    assert sum(parts.count.values()) == len(events)
+    assert parts.count == {"hit@2": hits, "miss": len(events) - hits}
 
 
 def test_what_is_off_is_left_out_and_a_model_of_ids_alone_is_refused(shop, tmp_path):

@@ -8,7 +8,7 @@ import pytest
 
 from medleyrec.config import parse
 from medleyrec.dataset import PrepareConfig, leave_one_out, prepare
-from medleyrec.models.hm4sr import HM4SRSettings
+from medleyrec.models.hm4sr_settings import HM4SRSettings
 from medleyrec.recipes import ablate
 from medleyrec.recipes.ablate import run_ablate
 from medleyrec.recipes.experiment import load_experiment

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from medleyrec.config import parse
 from medleyrec.models.categories import Categories
-from medleyrec.models.hm4sr import HM4SR, HM4SRSettings
+from medleyrec.models.hm4sr import HM4SR
+from medleyrec.models.hm4sr_settings import HM4SRSettings
 from medleyrec.schema import ID, PAD, PICTURE, TEXT, Facts, Features, InputError, Int64s
 
 PARTS = (ID, TEXT, PICTURE)
