@@ -28,6 +28,7 @@ EXPECTED = {
         "without_pcl": 1,
         "without_temporal": 1,
         "without_text": 1,
+        "published": 1,
     },
 }
 """Rows that belong to a table, the first one being compared with, and how many seeds each."""

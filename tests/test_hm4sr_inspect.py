@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from medleyrec.recipes import inspect_hm4sr
+from medleyrec.recipes import inspect_tables
 from medleyrec.recipes.experiment import load_experiment
 from medleyrec.recipes.inspect import run_inspect
 from medleyrec.recipes.inspect_hm4sr import SHORT_LONG
@@ -102,7 +102,7 @@ def test_expert_use_and_collapse(shop, tmp_path):
 
 
 def test_score_parts_add_up_to_the_centred_score(shop, tmp_path, monkeypatch):
-    monkeypatch.setattr(inspect_hm4sr, "HIT", 2)  # of seven items all are among the first ten
+    monkeypatch.setattr(inspect_tables, "HIT", 2)  # of seven items all are among the first ten
     run = trained(shop)
     parts = table(insight(run, tmp_path), "by tower")
     events, total, hits = run.split.eval_events(TEST), 0.0, 0

@@ -46,7 +46,7 @@ def inspect(
     sample: Annotated[int, typer.Option(min=0, help="Test events to look at, evenly spaced; 0 for all.")] = 2000,
     out: Annotated[Path | None, typer.Option(help="Folder of inspect.html; by default the run.")] = None,
 ) -> None:
-    """Look into a model: what it loses without text, pictures or times; of hm4sr its experts, routes and towers."""
+    """Look into a model: what it loses without text, pictures or times; what the parts of hm4sr and cammsr do."""
     from medleyrec.recipes.inspect import run_inspect
     from medleyrec.recipes.run import open_run
 

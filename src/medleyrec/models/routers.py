@@ -28,14 +28,31 @@ class AttentiveRouter(nn.Module):
     def forward(self, e: Tensor, lengths: Tensor) -> Tensor:
         """e (M, B, L, H), lengths (B,) -> gates (M, B, L, K)"""
         parts, rows, length, _ = e.shape
-        projected = torch.bmm(e.flatten(1, 2), self.weight.flatten(1, 2).mT)  # (M, B L, 3 K)
-        q, k, v = projected.view(parts * rows, 1, length, 3, self.experts).unbind(3)  # each (M B, 1, L, K)
+        q, k, v = self._projected(e)
         if self.causal:
             gates = causal_attention(q, k, v, dropout_p=0.0)
         else:
             gates = F.scaled_dot_product_attention(q, k, v, attn_mask=_real(lengths, length).repeat(parts, 1, 1, 1))
         gates = gates.view(parts, rows, length, self.experts)
         return gates.softmax(-1) if self.softmax else gates
+
+    def maps(self, e: Tensor, lengths: Tensor) -> Tensor:
+        """Who looks at whom: (M, B, L, L), the rows of real positions summing to 1. To look at, not to train with."""
+        parts, rows, length, _ = e.shape
+        q, k, _ = self._projected(e)
+        scores = (q @ k.mT)[:, 0].view(parts, rows, length, length) / self.experts**0.5
+        seen = _real(lengths, length)[:, 0]  # (B, 1, L)
+        if self.causal:
+            seen = seen & torch.ones(length, length, dtype=torch.bool, device=e.device).tril()
+        shares: Tensor = scores.masked_fill(~seen, float("-inf")).softmax(-1)
+        return shares
+
+    def _projected(self, e: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Q, K and V, each (M B, 1, L, K)"""
+        parts, rows, length, _ = e.shape
+        projected = torch.bmm(e.flatten(1, 2), self.weight.flatten(1, 2).mT)  # (M, B L, 3 K)
+        q, k, v = projected.view(parts * rows, 1, length, 3, self.experts).unbind(3)
+        return q, k, v
 
 
 class LinearRouter(nn.Module):

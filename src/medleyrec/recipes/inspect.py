@@ -13,7 +13,9 @@ import numpy as np
 from medleyrec import storage
 from medleyrec.evaluation.insight import Insight, Table
 from medleyrec.evaluation.pages import insight_html
+from medleyrec.models.cammsr import CAMMSR
 from medleyrec.models.hm4sr import HM4SR
+from medleyrec.recipes.inspect_cammsr import cammsr_tables
 from medleyrec.recipes.inspect_hm4sr import hm4sr_tables
 from medleyrec.recipes.listener import Listener
 from medleyrec.recipes.run import Run
@@ -29,7 +31,7 @@ def run_inspect(run: Run, listener: Listener, *, sample: int = 2_000, out: Path 
     events = _sampled(run, run.split.eval_events(TEST), sample)
     if not len(events):
         raise InputError(f"{run.folder}: no test event has a history and a target that the model knows")
-    figures, tables = hm4sr_tables(run, run.model, events) if isinstance(run.model, HM4SR) else ({}, [])
+    figures, tables = _inside(run, events)
     for reach in (WITHIN, WHOLE):
         listener.say(f"Shuffling {reach} ...")
         if (found := shuffle_losses(run, events, reach=reach)) is not None:
@@ -43,6 +45,13 @@ def run_inspect(run: Run, listener: Listener, *, sample: int = 2_000, out: Path 
     storage.write_json(folder / "inspect.json", insight.to_json())
     storage.write_text(folder / "inspect.html", insight_html(insight))
     return insight
+
+
+def _inside(run: Run, events: EvalEvents) -> tuple[dict[str, float], list[Table]]:
+    """Of the models that have something to show."""
+    if isinstance(run.model, HM4SR):
+        return hm4sr_tables(run, run.model, events)
+    return cammsr_tables(run, run.model, events) if isinstance(run.model, CAMMSR) else ({}, [])
 
 
 def _sampled(run: Run, events: EvalEvents, sample: int) -> EvalEvents:

@@ -1,8 +1,6 @@
 """What a trained HM4SR does with its experts, with time and with its towers, on test events.
 
-Letters:  E test events   N history events   M parts of an item   K experts   C candidates   H width
-Score parts are arithmetic, not causation: the score is a sum over towers, and each part is told as its distance from
-that tower's mean over the candidates.
+Letters:  N history events   M parts of an item   K experts
 """
 
 from __future__ import annotations
@@ -13,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from medleyrec.evaluation.insight import Plot, Table
-from medleyrec.evaluation.ranking import rank_events
+from medleyrec.evaluation.insight import Table
 from medleyrec.models.hm4sr import HM4SR
-from medleyrec.recipes.ranking import batches_of, candidates_of
+from medleyrec.recipes.inspect_tables import collapse, experts, grouped, score_parts
+from medleyrec.recipes.ranking import batches_of
 from medleyrec.recipes.run import Run
 from medleyrec.schema import PAD, Batch, EvalEvents, Floats, Int64s
 
@@ -36,9 +34,6 @@ LONGER = "longer"
 THRESHOLD = 12 * HOUR
 """Gaps up to it are short."""
 SHORT_LONG = "total variation of the time routes, gaps up to 12 hours against longer ones (0 alike, 1 disjoint)"
-LARGEST = {"up to .4": 0.4, "up to .6": 0.6, "up to .8": 0.8, "up to .95": 0.95, "beyond": 1.0}
-"""Classes of the largest share in a mixture."""
-HIT = 10
 
 
 def hm4sr_tables(run: Run, model: HM4SR, events: EvalEvents) -> tuple[dict[str, float], list[Table]]:
@@ -56,7 +51,7 @@ def hm4sr_tables(run: Run, model: HM4SR, events: EvalEvents) -> tuple[dict[str, 
             timed = _timed(model, batches)
             figures |= _distance(*timed[:2])
             tables += [*_routes(*timed), _intervals(model, batches)]
-        tables.append(_score_parts(run, model, events, table))
+        tables.append(score_parts(run, model, events, table))
     return figures, tables
 
 
@@ -71,25 +66,20 @@ def _evenness(shares: Floats, parts: tuple[str, ...]) -> dict[str, float]:
 
 def _expert_use(shares: Floats, parts: tuple[str, ...]) -> list[Table]:
     """shares (N, M, K)"""
-    largest = np.searchsorted(list(LARGEST.values()), shares.max(-1))  # (N, M)
-    classes = np.stack([(largest == i).mean(0) for i in range(len(LARGEST))], 1)  # (M, classes)
-    count = dict.fromkeys(parts, len(shares))
     return [
         Table(
             title="Interactive MoE: share of each expert",
             note="Mean over the events of the histories. An expert without a share is never listened to.",
             plot="shares",
-            columns=_experts(shares.shape[-1]),
+            columns=experts(shares.shape[-1]),
             rows={name: tuple(shares[:, m].mean(0).tolist()) for m, name in enumerate(parts)},
-            count=count,
+            count=dict.fromkeys(parts, len(shares)),
         ),
-        Table(
+        collapse(
+            shares,
+            parts,
             title="Interactive MoE: collapse",
             note="Events by the largest share in their mixture. Where most lie beyond .95, a single expert answers.",
-            plot="shares",
-            columns=tuple(LARGEST),
-            rows={name: tuple(classes[m].tolist()) for m, name in enumerate(parts)},
-            count=count,
         ),
     ]
 
@@ -124,7 +114,7 @@ def _routes(routes: Floats, gaps: Floats, hours: Floats) -> list[Table]:
     """Mean route by the gap before an event, and by the hour of the day (UTC)."""
     later = gaps >= 0
     return [
-        _grouped(
+        grouped(
             "Temporal MoE: mean route by the gap before the event",
             "How time alone mixes the experts. A class ends at the time it is named for; a first event has no gap.",
             routes[later],
@@ -132,7 +122,7 @@ def _routes(routes: Floats, gaps: Floats, hours: Floats) -> list[Table]:
             [*GAPS, LONGER],
             plot="shares",
         ),
-        _grouped(
+        grouped(
             "Temporal MoE: mean route by hour (UTC)",
             "",
             routes,
@@ -168,50 +158,3 @@ def _intervals(model: HM4SR, batches: list[Batch]) -> Table:
         rows={names[i]: tuple(cosines[place].tolist()) for place, i in enumerate(there)},
         count={names[i]: int((group == i).sum()) for i in there},
     )
-
-
-def _score_parts(run: Run, model: HM4SR, events: EvalEvents, table: Tensor) -> Table:
-    """Each tower's part of the target's score above its mean over the candidates, for hits and misses."""
-    candidates = candidates_of(run.split)
-    ranks = rank_events(run.ranker, batches_of(run.split, events, max_length=model.max_length), events, candidates)
-    parts = np.zeros((len(events), len(model.settings.items)))
-    centre = table[candidates].mean(0)
-    for rows, batch in batches_of(run.split, events, max_length=model.max_length):
-        target = table[torch.from_numpy(events.targets[rows].astype(np.int64))]
-        product = model.last_state(batch, table) * (target - centre)
-        parts[rows] = product.view(len(rows), parts.shape[1], -1).sum(-1).numpy()
-    return _grouped(
-        "Score of the target by tower, above the mean candidate",
-        "Arithmetic, not causation: a tower with a large part need not be the reason for a hit.",
-        parts,
-        np.where(ranks.rank <= HIT, 0, 1),
-        [f"hit@{HIT}", "miss"],
-        columns=model.settings.items,
-        plot="signed",
-    )
-
-
-def _grouped(
-    title: str,
-    note: str,
-    values: Floats,
-    group: Int64s,
-    names: list[str],
-    *,
-    plot: Plot,
-    columns: tuple[str, ...] = (),
-) -> Table:
-    """Mean of values (N, K) in each group that has any."""
-    there = [i for i in range(len(names)) if (group == i).any()]
-    return Table(
-        title=title,
-        note=note,
-        plot=plot,
-        columns=columns or _experts(values.shape[1]),
-        rows={names[i]: tuple(values[group == i].mean(0).tolist()) for i in there},
-        count={names[i]: int((group == i).sum()) for i in there},
-    )
-
-
-def _experts(count: int) -> tuple[str, ...]:
-    return tuple(f"expert {k + 1}" for k in range(count))

@@ -61,7 +61,7 @@ def shuffle_losses(run: Run, events: EvalEvents, *, reach: str = WHOLE, seeds: i
         np.mean([_shuffled_ndcg(run, events, kind, seed, within) for seed in range(seeds)], 0) for kind in kinds
     ]
     columns = [true, *(true - one for one in shuffled)]
-    groups = groups_of(run, events, labels)
+    groups = groups_by(run, np.asarray(events.targets, np.int64))
     found = slice_intervals(Values(("kept", *kinds), np.column_stack(columns)), events.users, groups)
     return Shuffles(
         reach=reach,
@@ -114,10 +114,10 @@ def shuffled_gaps(batch: Batch, rng: np.random.Generator) -> Tensor:
     return torch.from_numpy(np.concatenate([times[:, :1], later], 1))
 
 
-def groups_of(run: Run, events: EvalEvents, labels: Int64s) -> Masks:
-    """All events, then those of each frequent category of the target; labels (V,), -1 for none."""
-    masks = {EVERYTHING: np.ones(len(events), bool)}
-    own = labels[events.targets]  # (E,)
+def groups_by(run: Run, items: Int64s) -> Masks:
+    """All events, then those of each frequent category of their `items` (E,)."""
+    masks = {EVERYTHING: np.ones(len(items), bool)}
+    own = most_specific(*run.dataset.categories)[items]  # (E,)
     names, counts = np.unique(own[own >= 0], return_counts=True)
     frequent = names[np.argsort(-counts, kind="stable")][:MOST_GROUPS]
     masks |= {run.dataset.labels[label]: own == label for label in frequent.tolist()}
