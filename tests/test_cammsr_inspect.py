@@ -15,13 +15,14 @@ from tests.worlds import circle, tables
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory):
-    """Twelve items in three categories, with a title each."""
+    """Twelve items in three categories, with a title each. Every second user has five events, the others nine."""
     folder = tmp_path_factory.mktemp("shop")
     goods = [
         {"item_id": f"i{n:02d}", "title": f"thing number {n} of kind {n % 3}", "categories": [["all", f"kind {n % 3}"]]}
         for n in range(12)
     ]
-    prepare(tables(circle(users=24), goods), folder / "dataset", PrepareConfig(min_user_events=1, min_item_events=1))
+    log = [event for n, event in enumerate(circle(users=24)) if (n // 9) % 2 or n % 9 < 5]
+    prepare(tables(log, goods), folder / "dataset", PrepareConfig(min_user_events=1, min_item_events=1))
     run_encode(load_experiment(folder, flags={"encode": {"image": "none"}}), Listener())
     return folder
 
@@ -47,7 +48,7 @@ def test_weights_by_category_and_their_saturation(shop, tmp_path):
     assert set(by_category.rows) == {"all events", "kind 0", "kind 1", "kind 2"}
     for row in by_category.rows.values():
         assert row == pytest.approx((0.5, 0.5))
-    assert by_category.count["all events"] == 24 * 8
+    assert by_category.count["all events"] == 12 * 8 + 12 * 4
     with torch.no_grad():  # the id's head is far off wherever the label is kind 1: that part gets all the weight
         vocabulary = [run.dataset.labels[i] for i in run.split.vocabulary]
         run.model.guidance.bias[0, vocabulary.index("kind 1")] = -100.0
