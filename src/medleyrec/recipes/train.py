@@ -11,7 +11,6 @@ The same command continues an interrupted run and finds a finished one.
 from __future__ import annotations
 
 import platform
-import shutil
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -38,7 +37,7 @@ from medleyrec.recipes.run import RESULT, Run, open_run
 from medleyrec.schema import VALIDATION, Features, InputError
 from medleyrec.training import checkpoint
 from medleyrec.training.config import TrainConfig
-from medleyrec.training.loop import Outcome, Progress, Trainer
+from medleyrec.training.loop import Outcome, Trainer
 from medleyrec.training.module import TrainingModule
 from medleyrec.training.objectives import calibrate_chunk
 
@@ -85,7 +84,7 @@ def run_train(
         folder,
         accelerator=accelerator,
         validate=None if refit else lambda: _validation(split, model, experiment, accelerator),
-        on_progress=lambda p: _passed_on(listener, record["label"], p),
+        on_progress=lambda p: listener.training(record["label"], p),
         on_epoch=lambda entry: listener.epoch(record["label"], entry, best=trainer.state.best_epoch == entry["epoch"]),
     )
     outcome = trainer.run()
@@ -95,10 +94,6 @@ def run_train(
         _finish(folder, outcome)
     accelerator.wait_for_everyone()
     return open_run(folder), False
-
-
-def _passed_on(listener: Listener, label: str, progress: Progress) -> None:
-    listener.training(label, progress)
 
 
 def _resolved(experiment: Experiment) -> Experiment:
@@ -293,10 +288,3 @@ def _finish(folder: Path, outcome: Outcome) -> None:
         },
     )
     checkpoint.drop_checkpoints(folder)
-
-
-def remove_run(folder: Path) -> None:
-    """Delete a run folder; raises InputError where it is none."""
-    if not (folder / RUN_RECORD).exists():
-        raise InputError(f"{folder} is not a run folder")
-    shutil.rmtree(folder)
