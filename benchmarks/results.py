@@ -21,7 +21,11 @@ SHOWN = ("hit_rate@10", "ndcg@10", "mrr@10")
 EXPECTED = {
     "beauty": {"sasrec (id)": 3, "sasrec (id + text)": 1},
     "beauty-time": {"sasrec (id)": 3, "sasrec (id + text)": 1},
-    "ml-latest-small-posters": {"sasrec (id)": 1, "sasrec (id + text + image)": 1},
+    "ml-latest-small-posters": {
+        "sasrec (id)": 1,
+        "sasrec (id + text + image)": 1,
+        "hm4sr (id + text + image)": 1,
+    },
 }
 """Model rows that belong to a table, and how many seeds each; what is not there yet is printed as pending."""
 SLICED = ("beauty-time",)
