@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from medleyrec import storage
+from medleyrec.evaluation.words import p_equals
 from medleyrec.recipes.ablate import COMPARED, SHOWN, Row, run_ablate
 from medleyrec.recipes.listener import Listener
 
@@ -72,7 +73,7 @@ def _difference(found: dict[str, Any] | None) -> str:
     if found is None:
         return ""
     d = found["difference"]
-    return f"{d['value']:+.4f} ({d['low']:+.4f} to {d['high']:+.4f}), p {found['p_holm']:.3f}"
+    return f"{d['value']:+.4f} ({d['low']:+.4f} to {d['high']:+.4f}), {p_equals(found['p_holm'])}"
 
 
 def main() -> None:

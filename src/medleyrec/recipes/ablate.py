@@ -22,6 +22,7 @@ from medleyrec.dataset.cuts import make_split
 from medleyrec.evaluation.comparisons import Comparison, compare_all
 from medleyrec.evaluation.metrics import Values, event_values, mean_over_seeds, metric_names
 from medleyrec.evaluation.statistics import Estimate, intervals
+from medleyrec.evaluation.words import p_equals
 from medleyrec.models import model_class
 from medleyrec.recipes.encode import features_folder
 from medleyrec.recipes.experiment import Experiment, load_experiment
@@ -193,7 +194,7 @@ def _difference(found: Comparison | None) -> str:
     if found is None:
         return ""
     d = found.difference
-    return f"   {d.value:+.4f} ({d.low:+.4f} to {d.high:+.4f}), p {found.p_holm:.3f}"
+    return f"   {d.value:+.4f} ({d.low:+.4f} to {d.high:+.4f}), {p_equals(found.p_holm)}"
 
 
 def _shown(estimate: Estimate) -> str:
