@@ -91,3 +91,5 @@ def test_what_is_off_is_left_out(shop, tmp_path):
     assert found.figures == {}
     assert sum(table(found, "mean gate").rows["text"]) == pytest.approx(1)
     assert "Score of the target by tower, above the mean candidate" in titles
+    heads_alone = run_inspect(trained(shop, guidance=False, category_loss_weight=1), Listener(), out=tmp_path)
+    assert heads_alone.figures == {}, "the heads learn, and weigh nothing"
