@@ -525,6 +525,7 @@ def test_settings_are_checked():
     for wrong in (
         {"items": 100},
         {"items": 432, "advance": 0},
+        {"items": 432, "advance": 2, "turn": 4},
         {"advance": 6},
         {"turn": 6},
         {"users": 0},

@@ -33,8 +33,12 @@ class BazaarConfig(Config):
 
     @model_validator(mode="after")
     def _nobody_is_alone(self) -> Self:
-        if self.advance == 0 and self.items < 864:
-            raise ValueError(f"items ({self.items}) must be at least 864 with advance = 0, else groups have one item")
+        stays = self.advance == 0 or (self.turn and (self.advance + self.turn) % 6 == 0)
+        if stays and self.items < 864:
+            raise ValueError(
+                f"items ({self.items}) must be at least 864 where sums stay equal (advance = 0, or advance + turn = 6), "
+                "else groups have one item"
+            )
         return self
 
 
