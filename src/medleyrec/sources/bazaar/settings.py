@@ -36,7 +36,7 @@ class BazaarConfig(Config):
         stays = self.advance == 0 or (self.turn and (self.advance + self.turn) % 6 == 0)
         if stays and self.items < 864:
             raise ValueError(
-                f"items ({self.items}) must be at least 864 where sums stay equal (advance = 0, or advance + turn = 6), "
+                f"items ({self.items}) must be at least 864 where sums stay equal (advance = 0 or advance + turn = 6), "
                 "else groups have one item"
             )
         return self
