@@ -15,7 +15,7 @@ from PIL import Image
 
 from medleyrec.config import Config
 from medleyrec.features import DEFAULT_ENCODERS, ENCODERS, VectorStore, encode_items, encoder_class, load_encoder
-from medleyrec.schema import FEATURES, PICTURE, TEXT, InputError
+from medleyrec.schema import PICTURE, TEXT, InputError
 
 ROOT = Path(__file__).parent.parent
 COLOURS = {"red": (220, 30, 30), "green": (30, 160, 60), "blue": (40, 60, 210), "yellow": (230, 210, 40)}
@@ -59,7 +59,7 @@ def test_says_of_itself_what_the_registry_says(name, encoder):
 
 
 def test_every_modality_has_a_default():
-    assert {m: ENCODERS[n].modality for m, n in DEFAULT_ENCODERS.items()} == {m: m for m in FEATURES}
+    assert {m: ENCODERS[n].modality for m, n in DEFAULT_ENCODERS.items()} == {m: m for m in (TEXT, PICTURE)}
 
 
 def test_rows_are_unit_vectors_of_the_stated_width(encoder, contents):

@@ -28,7 +28,12 @@ TRAIN, VALIDATION, TEST = "train", "validation", "test"
 LEAVE_ONE_OUT, TIME_CUT = "leave-one-out", "time"
 
 ID, TEXT, PICTURE = "id", "text", "image"
-FEATURES = (TEXT, PICTURE)
+DESCRIBED_IMAGE, DESCRIBED_TEXT, DESCRIBED_BOTH = "described_image", "described_text", "described_both"
+DESCRIPTIONS = (DESCRIBED_IMAGE, DESCRIBED_TEXT, DESCRIBED_BOTH)
+"""What a multimodal language model wrote about an item: of its picture, of its text, of both."""
+ATTRIBUTES = "attributes"
+"""An item's original text as sentences about its attributes."""
+FEATURES = (TEXT, PICTURE, *DESCRIPTIONS, ATTRIBUTES)
 
 Int32s = NDArray[np.int32]
 Int64s = NDArray[np.int64]
