@@ -39,7 +39,7 @@ def keep(project: Path, name: str, recipes: list[Path]) -> None:
     """Rows without a result are left as they were."""
     for row in run_ablate(recipes, Listener(), project=project, table_only=True).rows:
         if row.metrics:
-            storage.write_json(RESULTS / name / f"{row.name}.json", kept(row))
+            storage.write_json(RESULTS / name / f"{row.name.replace('/', '-')}.json", kept(row))
 
 
 def kept(row: Row) -> dict[str, Any]:
@@ -49,7 +49,7 @@ def kept(row: Row) -> dict[str, Any]:
 
 
 def table(name: str) -> str:
-    rows = {p.stem: storage.read_json(p) for p in sorted((RESULTS / name).glob("*.json"))}
+    rows = {row["recipe"]: row for row in map(storage.read_json, sorted((RESULTS / name).glob("*.json")))}
     wanted = EXPECTED.get(name, {n: len(row["seeds"]) for n, row in rows.items()})
     first = next(iter(wanted))
     head = f"| recipe | seeds | {' | '.join(SHOWN)} | {COMPARED} against {first} |"

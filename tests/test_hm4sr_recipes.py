@@ -86,7 +86,7 @@ def test_rows_are_pending_then_finished_then_found(shop, tmp_path, monkeypatch):
     assert [row.seeds for row in after.rows] == [(0, 1), (0, 1)]
     assert after.finished
     assert "plain.toml: the project has no vectors of text; the recipe does without." in heard.told
-    kept = json.loads((shop / "ablation" / "less.json").read_text())
+    kept = json.loads((shop / "ablation" / "hm4sr" / "less.json").read_text())
     assert kept["metrics"]["ndcg@10"]["value"] == after.rows[1].metrics["ndcg@10"].value
     assert [int(name[-1]) for name in kept["runs"]] == [0, 1]
     monkeypatch.setattr(ablate, "run_train", lambda *_: pytest.fail("trained again"))
@@ -112,7 +112,7 @@ def test_rows_are_compared_with_the_first_recipe_on_the_same_events(shop, tmp_pa
     assert less.against.difference.value == pytest.approx(ndcg[0] - ndcg[1], abs=1e-6)
     assert less.against.difference.value != 0
     assert "ndcg@10 against first" in str(found).splitlines()[0]
-    (shop / "ablation" / "less.npy").unlink()
+    (shop / "ablation" / "hm4sr" / "less.npy").unlink()
     assert not run_ablate(three, Heard(), project=shop, table_only=True).rows[2].metrics
     assert str(run_ablate(three, Heard(), project=shop)) == str(found), "what is missing is made again"
 
@@ -131,6 +131,19 @@ def test_a_recipe_that_cannot_be_run_is_a_row_that_says_why(shop, tmp_path):
     (tmp_path / "other").mkdir()
     with pytest.raises(InputError, match="two recipes are called 'bad'"):
         run_ablate([bad, recipe(tmp_path / "other", "bad")], Heard(), project=shop)
+
+
+def test_recipes_of_two_models_that_share_a_name_stand_in_one_table(shop, tmp_path):
+    (tmp_path / "plain").mkdir()
+    other = tmp_path / "plain" / "full.toml"
+    other.write_text('[model]\nname = "sasrec"\n[model.settings]\nwidth = 8\n[train]\nepochs = 1\nsoftmax_chunk = 64\n')
+    both = [recipe(tmp_path, "full"), other]
+    found = run_ablate(both, Heard(), project=shop)
+    assert [row.name for row in found.rows] == [f"{tmp_path.name}/full", "plain/full"]
+    assert found.rows[0].metrics != found.rows[1].metrics
+    assert found.rows[1].against is not None
+    assert str(run_ablate(both[:1], Heard(), project=shop, table_only=True).rows[0]).split()[0] == "full"
+    assert run_ablate(both[:1], Heard(), project=shop, table_only=True).rows[0].metrics == found.rows[0].metrics
 
 
 def test_categories_are_those_that_training_items_carry(tmp_path):

@@ -23,11 +23,12 @@ from medleyrec.schema import InputError
         "medley ablate recipes/hm4sr/*.toml --project shop",
         "medley ablate recipes/hm4sr/full.toml --project shop --seeds 3",
         "medley ablate recipes/hm4sr/*.toml --project shop --table",
+        "medley ablate recipes/cammsr/full.toml recipes/hm4sr/full.toml --project shop",
         "The same command goes on where it was stopped.",
     )
 )
 def ablate(
-    recipes: Annotated[list[Path], typer.Argument(help="TOML files with [model] and [train].")],
+    recipes: Annotated[list[Path], typer.Argument(help=r"TOML files with \[model] and \[train].")],
     project: Annotated[Path, typer.Option(help="A prepared and encoded project.")],
     seeds: Annotated[int, typer.Option(min=1, help="Seeds of each recipe.")] = 1,
     table: Annotated[bool, typer.Option("--table", help="Train nothing; print what is finished.")] = False,

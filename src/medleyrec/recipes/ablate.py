@@ -1,10 +1,11 @@
 """Several recipes on one project, seed by seed: what each part of a model is worth.
 
-    <project>/ablation/<recipe>.json    one finished row: its settings, runs, metrics with intervals
-                       <recipe>.npy     its NDCG@10 of every test event, mean over its seeds
+    <project>/ablation/<model>/<recipe>.json    one finished row: its settings, runs, metrics with intervals
+                               <recipe>.npy     its NDCG@10 of every test event, mean over its seeds
 A recipe is a TOML file with [model] and [train]. The same command continues where it was stopped: finished runs and
 rows are found, an interrupted run goes on. Rows that are not finished are printed as pending. Every finished row is
-compared with the first recipe on the same events; p is corrected after Holm over the rows of the table.
+compared with the first recipe on the same events; p is corrected after Holm over the rows of the table. Recipes of
+several models may stand in one table; where two share a name, their folders tell them apart.
 """
 
 from __future__ import annotations
@@ -77,12 +78,12 @@ def run_ablate(
     """Train every recipe with `seeds` seeds, the recipe's own and the ones after it, and judge them on the test events.
 
     table_only: train nothing, show what is there, whatever its number of seeds. Raises InputError for two recipes of
-    one name; a recipe that these data do not allow is a row that says why.
+    one name and model; a recipe that these data do not allow is a row that says why.
     """
-    names = [path.stem for path in recipes]
-    if double := sorted({name for name in names if names.count(name) > 1}):
-        raise InputError(f"two recipes are called {double[0]!r}; their rows are kept under that name, so rename one")
-    experiments = {path.stem: _experiment(path, project, listener) for path in recipes}
+    experiments = dict(zip(_names(recipes), [_experiment(p, project, listener) for p in recipes], strict=True))
+    kept = [_values_file(experiment, name) for name, experiment in experiments.items()]
+    if double := next((path for path in kept if kept.count(path) > 1), None):
+        raise InputError(f"two recipes are called {double.stem!r}; their rows are kept under that name, so rename one")
     rows, stopped = [], table_only
     for name, experiment in experiments.items():
         try:
@@ -93,6 +94,15 @@ def run_ablate(
             row = Row(name=name, refused=str(error))
         rows.append(row)
     return Ablation(_compared(rows, experiments))
+
+
+def _names(recipes: Sequence[Path]) -> list[str]:
+    """What each row is called: the file's name, with its folder's where two files share it."""
+    stems = [path.stem for path in recipes]
+    names = [f"{p.absolute().parent.name}/{p.stem}" if stems.count(p.stem) > 1 else p.stem for p in recipes]
+    if double := next((name for name in names if names.count(name) > 1), None):
+        raise InputError(f"two recipes are called {double!r}; their rows are kept under that name, so rename one")
+    return names
 
 
 def _experiment(path: Path, project: Path, listener: Listener) -> Experiment:
@@ -155,13 +165,13 @@ def _save(row: Row, experiment: Experiment, runs: Sequence[Run]) -> None:
         "runs": [run.folder.name for run in runs],
         "metrics": {n: {"value": e.value, "low": e.low, "high": e.high} for n, e in row.metrics.items()},
     }
-    storage.write_json(experiment.project / FOLDER / f"{row.name}.json", told)
+    storage.write_json(_values_file(experiment, row.name).with_suffix(".json"), told)
 
 
 def _found(name: str, experiment: Experiment, seeds: int | None) -> Row:
     """The finished row of the same settings, dataset and seeds (None: any); a pending one where there is none."""
-    path = experiment.project / FOLDER / f"{name}.json"
-    if not path.exists() or not _values_file(experiment, name).exists():
+    path = _values_file(experiment, name).with_suffix(".json")
+    if not path.exists() or not path.with_suffix(".npy").exists():
         return Row(name=name)
     told = storage.read_json(path)
     wanted = told.get("seeds")
@@ -173,7 +183,8 @@ def _found(name: str, experiment: Experiment, seeds: int | None) -> Row:
 
 
 def _values_file(experiment: Experiment, name: str) -> Path:
-    return experiment.project / FOLDER / f"{name}.npy"
+    stem = name.rpartition("/")[-1]
+    return experiment.project / FOLDER / experiment.model.name / f"{stem}.npy"
 
 
 def _settings(experiment: Experiment) -> dict[str, Any]:
