@@ -334,12 +334,12 @@ def test_settings_that_do_not_fit_are_one_sentence():
             model(**wrong)
 
 
-def test_fresh_weights_are_xaviers():
+def test_fresh_weights_are_xavier_s_where_asked_for():
     torch.manual_seed(0)
     known = facts(items=2001, num_categories=300)
     labels = categories([[]] + [[c % 300] for c in range(2000)], 300)
     wide = features(2001, text=500, image=400)
-    net = build("cammsr", known, wide, categories=labels, items=PARTS, width=64)
+    net = build("cammsr", known, wide, categories=labels, items=PARTS, width=64, init="xavier")
     expected = {
         "rows.ids.weight": 2001 + 64,
         "rows.content.text.project.weight": 564,
@@ -363,10 +363,10 @@ def test_fresh_weights_are_xaviers():
     assert all((drawn[n] == 0).all() for n in zeros)
 
 
-def test_fresh_weights_are_hm4sr_s_where_asked_for():
+def test_fresh_weights_are_hm4sr_s():
     torch.manual_seed(0)
     known, content = facts(items=2001), features(2001, text=500, image=400)
-    nets = [build("hm4sr", known, content, items=PARTS), build("cammsr", known, content, items=PARTS, init="normal")]
+    nets = [build("hm4sr", known, content, items=PARTS), build("cammsr", known, content, items=PARTS)]
     theirs, ours = (dict(net.named_parameters()) for net in nets)
     shared = [n for n in ours if n in theirs and n.endswith("weight") and "norm" not in n]
     assert len(shared) == 4 + 2 * 4

@@ -7,7 +7,7 @@ from medleyrec.dataset import PrepareConfig, prepare
 from medleyrec.recipes.encode import run_encode
 from medleyrec.recipes.experiment import load_experiment
 from medleyrec.recipes.inspect import run_inspect
-from medleyrec.recipes.inspect_cammsr import SATURATION
+from medleyrec.recipes.inspect_cammsr import EXPLAINED, PLANTED, SATURATION
 from medleyrec.recipes.listener import Listener
 from medleyrec.recipes.train import run_train
 from tests.worlds import circle, tables
@@ -43,7 +43,7 @@ def test_weights_by_category_and_their_saturation(shop, tmp_path):
         run.model.guidance.weight.zero_()
         run.model.guidance.bias.zero_()
     even = run_inspect(run, Listener(), out=tmp_path)
-    assert even.figures == {SATURATION: 0}
+    assert even.figures == {SATURATION: 0}, "weights that do not vary say nothing of the categories"
     by_category = table(even, "weight of each part")
     assert set(by_category.rows) == {"all events", "kind 0", "kind 1", "kind 2"}
     for row in by_category.rows.values():
@@ -58,6 +58,9 @@ def test_weights_by_category_and_their_saturation(shop, tmp_path):
     share = by_category.count["kind 1"] / by_category.count["all events"]
     assert found.figures[SATURATION] == pytest.approx(share)
     assert table(found, "saturation").rows["all events"][-1] == pytest.approx(share)
+    assert found.figures[EXPLAINED] == pytest.approx(1), "the weights are those of the category alone"
+    assert found.figures[f"{EXPLAINED}, p"] <= 0.03, "few of the ways to deal out twelve items do as well"
+    assert PLANTED not in found.figures, "only where something was planted"
 
 
 def test_the_map_of_a_router_without_a_preference_is_even_over_what_came_before(shop, tmp_path):

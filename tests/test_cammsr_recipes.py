@@ -23,13 +23,13 @@ PAIRS = ("text-image", "id-text", "id-image")
 MINUS, MEAN, TAUGHT = {"category_sign": -1}, {"category_reduction": "mean"}, {"category_loss_weight": 1}
 CHANGES = {
     "full": {},
-    "published": {"router_attention": "prefix"},
+    "published": {"router_attention": "prefix", "init": "xavier"},
     "without_attention": {"router": "linear"},
     "without_cg": {"guidance": False},
     "without_dyt": {"dyt": False},
     "vanilla_moe": {"router": "linear", "guidance": False},
     "gates_softmax": {"gates": "softmax"},
-    "init_normal": {"init": "normal"},
+    "init_xavier": {"init": "xavier"},
     "without_mscl": {"mscl": 0},
     **{f"pairs_{p.replace('-', '_')}": {"pairs": (p,)} for p in PAIRS},
     **{f"pairs_without_{p.replace('-', '_')}": {"pairs": tuple(q for q in PAIRS if q != p)} for p in PAIRS},

@@ -57,8 +57,9 @@ class CAMMSRSettings(Config):
     )
     pool: int = Field(default=1024, gt=1, description="positions of a step that the modality swap compares")
     init: Literal["xavier", "normal"] = Field(
-        default="xavier",
-        description="xavier: all fresh weights, as the paper says; normal: what hm4sr has too starts as there",
+        default="normal",
+        description="xavier: all fresh weights, as the paper says; normal: what hm4sr has too starts as there, which "
+        "validates better",
     )
     content_vectors: Scaling = Field(
         default="unit",

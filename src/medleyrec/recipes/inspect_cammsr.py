@@ -8,17 +8,22 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from medleyrec import storage
 from medleyrec.evaluation.insight import Table
 from medleyrec.models.cammsr import CAMMSR
 from medleyrec.models.routers import AttentiveRouter
+from medleyrec.recipes.inspect_nulls import by_item, category_null, drivers_of, planted_null
 from medleyrec.recipes.inspect_tables import collapse, experts, score_parts
+from medleyrec.recipes.prepare import TRUTH
 from medleyrec.recipes.ranking import batches_of
 from medleyrec.recipes.run import Run
-from medleyrec.recipes.shuffles import EVERYTHING, groups_by
+from medleyrec.recipes.shuffles import EVERYTHING, groups_by, most_specific
 from medleyrec.schema import PAD, Batch, EvalEvents, Floats, Int64s
 
 ONE_HOT = 0.95
 SATURATION = f"share of events whose largest part weight is above {ONE_HOT}"
+EXPLAINED = "share of the variance of the items' part weights that their categories explain"
+PLANTED = "how much more a part weighs where it was planted than where the other was"
 SHOWN_EVENTS = 12
 
 
@@ -33,6 +38,7 @@ def cammsr_tables(run: Run, model: CAMMSR, events: EvalEvents) -> tuple[dict[str
             weights, items = _weights(model, batches, table)
             figures[SATURATION] = float((weights.max(-1) > ONE_HOT).mean())
             tables += _weighing(run, model, weights, items)
+            figures |= _beside_chance(run, tables[0], weights, items)
         tables.append(_gates(model, batches, table))
         tables += _maps(model, batches, table)
         tables.append(score_parts(run, model, events, table))
@@ -71,6 +77,22 @@ def _weighing(run: Run, model: CAMMSR, weights: Floats, items: Int64s) -> list[T
             note="Events by the largest weight. Where most lie beyond .95, a single part gets the experts' answer.",
         ),
     ]
+
+
+def _beside_chance(run: Run, by_category: Table, weights: Floats, items: Int64s) -> dict[str, float]:
+    """Whether the weights tell the categories, and what was planted in them where that is known."""
+    told, rows = by_item(weights, items)
+    labels = most_specific(*run.dataset.categories)[rows]
+    nulls = {EXPLAINED: category_null(told[labels >= 0], labels[labels >= 0])}
+    truth = run.folder.parent.parent / TRUTH
+    if truth.exists():
+        drivers = drivers_of(storage.read_json(truth))
+        nulls[PLANTED] = planted_null(by_category.rows, drivers, by_category.columns)
+    figures: dict[str, float] = {}
+    for sentence, null in nulls.items():
+        if null is not None:
+            figures |= {sentence: null.value, f"{sentence}, by chance": null.chance, f"{sentence}, p": null.p}
+    return figures
 
 
 def _gates(model: CAMMSR, batches: list[Batch], table: torch.Tensor) -> Table:
