@@ -31,6 +31,35 @@ EXPECTED = {
         "without_text": 1,
         "published": 1,
     },
+    "beauty-cammsr": {
+        "full": 3,
+        "without_cg": 3,
+        "without_mscl": 3,
+        **dict.fromkeys(
+            (
+                "without_attention",
+                "without_dyt",
+                "vanilla_moe",
+                "without_text",
+                "temperature_1",
+                "init_xavier",
+                "gates_softmax",
+                "category_loss",
+                "sign_minus",
+                "sign_minus_category_loss",
+                "reduction_mean",
+                "reduction_mean_category_loss",
+                "sign_minus_mean",
+                "sign_minus_mean_category_loss",
+                "labels_max",
+                *(f"labels_{kind}_{share}" for kind in ("missing", "wrong") for share in (10, 20, 30)),
+                *(f"experts_{k}" for k in (1, 2, 8, 16)),
+                *(f"lambda_{n}" for n in (50, 75, 100)),
+                "published",
+            ),
+            1,
+        ),
+    },
 }
 """Rows that belong to a table, the first one being compared with, and how many seeds each."""
 

@@ -23,13 +23,14 @@ PAIRS = ("text-image", "id-text", "id-image")
 MINUS, MEAN, TAUGHT = {"category_sign": -1}, {"category_reduction": "mean"}, {"category_loss_weight": 1}
 CHANGES = {
     "full": {},
-    "published": {"router_attention": "prefix", "init": "xavier"},
+    "published": {"router_attention": "prefix", "init": "xavier", "temperature": 1},
     "without_attention": {"router": "linear"},
     "without_cg": {"guidance": False},
     "without_dyt": {"dyt": False},
     "vanilla_moe": {"router": "linear", "guidance": False},
     "gates_softmax": {"gates": "softmax"},
     "init_xavier": {"init": "xavier"},
+    "temperature_1": {"temperature": 1},
     "without_mscl": {"mscl": 0},
     **{f"pairs_{p.replace('-', '_')}": {"pairs": (p,)} for p in PAIRS},
     **{f"pairs_without_{p.replace('-', '_')}": {"pairs": tuple(q for q in PAIRS if q != p)} for p in PAIRS},
@@ -85,10 +86,11 @@ def test_every_recipe_is_known_and_trains_alike_but_for_the_published_one():
     assert (published.patience, published.learning_rate, published.epochs) == (10, 1e-3, 100)
 
 
-def test_the_full_recipe_has_the_paper_s_numbers():
+def test_the_full_recipe_has_the_paper_s_numbers_but_for_the_temperature():
     s = made("full").settings
     assert s.items == ("id", "text", "image")
-    assert (s.experts, s.mscl, s.swap, s.temperature, s.width, s.max_length) == (4, 0.25, 0.5, 1.0, 64, 50)
+    assert (s.experts, s.mscl, s.swap, s.width, s.max_length) == (4, 0.25, 0.5, 64, 50)
+    assert (s.temperature, made("published").settings.temperature) == (0.2, 1.0)
     assert (s.category_sign, s.category_reduction, s.category_loss_weight) == (1, "sum", 0)
 
 

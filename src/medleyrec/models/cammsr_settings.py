@@ -51,7 +51,7 @@ class CAMMSRSettings(Config):
     mscl: float = Field(default=0.25, ge=0, description="weight lambda of the modality swap; 0 turns it off")
     pairs: tuple[Pair, ...] = Field(default=PAIRS, description="of parts that are swapped, as far as both are there")
     swap: float = Field(default=0.5, ge=0, le=1, description="probability that an event is swapped")
-    temperature: float = Field(default=1.0, gt=0)
+    temperature: float = Field(default=0.2, gt=0, description="of the modality swap; the paper's is 1")
     same_target_negatives: bool = Field(
         default=True, description="false: positions that predict the same item are no negatives of each other"
     )
