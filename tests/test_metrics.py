@@ -7,7 +7,15 @@ import pytest
 
 from medleyrec.evaluation.metrics import METRICS, Values, event_values, mean_over_seeds, metric_names, parse_metric
 from medleyrec.evaluation.ranking import Ranks
-from medleyrec.evaluation.slices import by_history, by_popularity, of_events
+from medleyrec.evaluation.slices import (
+    by_history,
+    by_item,
+    by_popularity,
+    by_user,
+    head_and_tail,
+    least_of_head,
+    of_events,
+)
 from medleyrec.schema import EvalEvents, InputError
 
 
@@ -133,14 +141,56 @@ def test_slices_by_history():
 
 
 def test_slices_by_popularity():
-    """Ten items, of which 9 were trained on; a fifth of them, two, is the head, and a third is as popular."""
-    counts = np.array([99, 50, 20, 20, 5, 4, 3, 2, 1, 1, 0])
+    """Ten items, of which 9 were trained on. A head of 2 is nearer to a fifth of them than one of 4 or of 1."""
+    counts = np.array([99, 50, 60, 20, 20, 4, 3, 2, 1, 1, 0])
     targets = np.array([1, 2, 3, 4, 9, 10], np.int32)
     assert parts(by_popularity(targets, counts), 6) == {
-        "head target (20 or more training events)": [0, 1, 2],
-        "tail target (under 20)": [3, 4],
+        "head target (50 or more training events)": [0, 1],
+        "tail target (under 50)": [2, 3, 4],
         "target never in training": [5],
     }
+    assert parts(by_item(targets, counts), 6) == {
+        "head item (50 or more training events; 22.2 % of trained items)": [0, 1],
+        "tail item (under 50; 77.8 % of trained items)": [2, 3, 4, 5],
+    }
+
+
+@pytest.mark.parametrize(
+    ("values", "least"),
+    [
+        ([1, 2, 3, 4, 5], 5),
+        ([5, 1, 4, 2, 3, 6, 7, 8, 9, 10], 9),
+        ([1, 1, 1, 1, 9], 9),  # exactly a fifth
+        ([1, 9, 9, 9, 9], 9),  # no better cut: the head is four fifths, and said to be
+        ([1, 1, 1, 1, 1, 1, 7, 7, 7, 9], 9),  # a tenth is nearer to a fifth than four tenths
+        ([1, 1, 1, 1, 1, 1, 7, 7, 8, 8], 8),  # equal values are never parted
+        ([3, 3, 3], 3),
+        ([0, 0], 0),
+        ([], 1),
+    ],
+)
+def test_where_the_head_begins(values, least):
+    assert least_of_head(np.array(values, np.int64)) == least
+
+
+def test_groups_of_users_count_each_user_once_and_the_first_one_too():
+    """User 0 has four events and the longest history: as one of five users he is the head, and none of his is lost."""
+    users = np.array([0, 0, 0, 0, 1, 2, 3, 4])
+    lengths = np.array([9, 9, 9, 9, 1, 2, 3, 4])
+    assert parts(by_user(lengths, users), 8) == {
+        "head user (9 or more events before the test part; 20.0 % of users)": [0, 1, 2, 3],
+        "tail user (under 9; 80.0 % of users)": [4, 5, 6, 7],
+    }
+
+
+def test_head_and_tail_part_the_events_twice_and_leave_out_empty_groups():
+    events = EvalEvents(np.array([0, 1]), np.array([0, 4]), np.array([3, 6]), np.array([1, 1], np.int32))
+    masks = head_and_tail(events, np.array([0, 7, 2, 2, 2, 2]), np.array([3, 2]))
+    assert [(name.split(" (")[0], mask.tolist()) for name, mask in masks.items()] == [
+        ("head user", [True, False]),
+        ("tail user", [False, True]),
+        ("head item", [True, True]),
+    ]
 
 
 def test_slices_of_a_log_without_training():

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from medleyrec.models import baseline
 from medleyrec.models.dropout import Dropout, dropout
 from medleyrec.models.items import ItemRows
-from medleyrec.models.transformer import causal_attention
+from medleyrec.models.transformer import attention, causal_attention
 from medleyrec.schema import PAD, Features
 from tests.worlds import batch, features
 
@@ -93,6 +93,16 @@ def test_written_out_attention_equals_the_fused_one():
     torch.testing.assert_close(causal_attention(q, k, v, dropout_p=0.0), fused)
     torch.manual_seed(0)
     many = torch.stack([causal_attention(q, k, v, dropout_p=0.3) for _ in range(4000)]).mean(0)
+    torch.testing.assert_close(many, fused, atol=0.05, rtol=0)
+
+
+def test_written_out_attention_to_real_positions_equals_the_fused_one():
+    torch.manual_seed(0)
+    q, k, v = torch.randn(3, 2, 2, 6, 4)
+    seen = (torch.arange(6) < torch.tensor([[6], [3]]))[:, None, None]
+    fused = attention(q, k, v, seen=seen, dropout_p=0.0)
+    torch.testing.assert_close(fused[1], F.scaled_dot_product_attention(q[1], k[1, :, :3], v[1, :, :3]))
+    many = torch.stack([attention(q, k, v, seen=seen, dropout_p=0.3) for _ in range(4000)]).mean(0)
     torch.testing.assert_close(many, fused, atol=0.05, rtol=0)
 
 

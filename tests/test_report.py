@@ -14,7 +14,7 @@ from rich.console import Console
 from medleyrec.dataset.audit.findings import Audit, Finding
 from medleyrec.evaluation.charts import line_charts, nice_ticks, whisker_plot
 from medleyrec.evaluation.comparisons import Comparison
-from medleyrec.evaluation.console import console_table
+from medleyrec.evaluation.console import console_table, console_tables
 from medleyrec.evaluation.pages import html, markdown
 from medleyrec.evaluation.pictures import SIDE, thumbnail
 from medleyrec.evaluation.report import (
@@ -23,6 +23,7 @@ from medleyrec.evaluation.report import (
     ExampleUser,
     ItemCard,
     ModelRow,
+    Protocol,
     Report,
     SliceRow,
     standard_notes,
@@ -323,6 +324,85 @@ def test_a_report_of_before_the_audit_is_read():
     value = full().to_json()
     del value["audit"]
     assert Report.from_json(value) == full(audit=None)
+
+
+def sampled(text="Oak desk"):
+    by_model = {r.name: {n: estimate(e.value + 0.4) for n, e in r.metrics.items()} for r in ROWS}
+    groups = (SliceRow(name=text, events=20, models=by_model), SliceRow(name="tail", events=80, models={}))
+    return Protocol(
+        title=f"Sampled {text}", why=f"Not the headline {text}", models=by_model, groups=groups, notes=(text,)
+    )
+
+
+def test_a_protocol_has_a_table_of_its_own_under_its_reason():
+    made = full(protocols=(sampled(),))
+    said = " ".join(Page(html(made)).text.replace("\N{NO-BREAK SPACE}", " ").split())
+    after = said.split("Sampled Oak desk Not the headline Oak desk")[1]
+    assert after.startswith(" ModelHit rate@5Hit rate@10NDCG@5NDCG@10 popularity 0.55000.5400–0.5600 0.6000")
+    assert "Oak desk20NDCG@10 0.60000.5900–0.6100 0.70000.6900–0.7100" in after
+    assert "tail80Hit rate@10 – – – tail80NDCG@10 –" in after
+    text = markdown(made)
+    assert "## Sampled Oak desk\n\nNot the headline Oak desk\n" in text
+    assert "| ids + text | 0.7500 (0.7400 to 0.7600) |" in text
+    assert "| tail | 80 | NDCG@10 | – | – | – |" in text
+    assert text.index("## NDCG@10 by slice") < text.index("## Sampled") < text.index("## Training")
+    assert made.verdict == full().verdict, "the headline does not speak of it"
+
+
+def test_a_protocol_is_inert_too_and_whole_in_every_table():
+    made = full(HOSTILE, protocols=(sampled(HOSTILE),))
+    assert not {"script", "form", "a"} & {tag for tag, _ in Page(html(made)).tags}
+    tables = re.findall(r"(?:^\|.*\n)+", markdown(made), flags=re.MULTILINE)
+    assert len(tables) == 9
+    for table in tables:
+        assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1, table
+
+
+def test_a_report_of_before_the_protocols_is_read():
+    value = full().to_json()
+    del value["protocols"]
+    assert Report.from_json(value) == full()
+    assert Report.from_json(full(protocols=(sampled(),)).to_json()).protocols == (sampled(),)
+
+
+def test_models_are_compared_with_baselines_and_with_each_other():
+    gain = test_of("ids + text", "ids", 0.1, 0.012)
+    made = report(comparisons=(*WON, gain))
+    assert made.against_baselines == WON
+    assert made.between_models == (gain,)
+    said = " ".join(Page(html(made)).text.replace("\N{NO-BREAK SPACE}", " ").split())
+    before, after = said.split("Between trained models, each pair once")
+    assert "ids + textidsNDCG@10+0.1000" in after
+    assert "idspopularityNDCG@10+0.1000" in before
+    assert "Between trained models" not in html(report())
+    before, after = markdown(made).split("Between trained models, each pair once:")
+    assert "| ids + text | ids | NDCG@10 | +0.1000 |" in after
+    assert "| ids | popularity | NDCG@10 | +0.1000 |" in before
+
+
+@pytest.mark.parametrize("width", [80, 150])
+def test_the_terminal_shows_slices_and_the_protocol(width):
+    console = Console(width=width, file=io.StringIO(), color_system=None)
+    for table in console_tables(full("Oak desk [red]", protocols=(sampled(),))):
+        console.print(table)
+    said = " ".join(console.file.getvalue().split())
+    for words in ("NDCG@10 by slice", "Oak desk [red]", "Sampled Oak desk. Not the headline Oak desk", "0.7000"):
+        assert words in said, said
+    assert len(console_tables(report())) == 1
+
+
+def test_many_models_fit_a_narrow_terminal():
+    rows = tuple(row(f"model {i} (described_image + text)", "model", 0.1 + i / 100) for i in range(7))
+    parts = (SliceRow(name="a part with quite a long name", events=22_363, models={r.name: r.metrics for r in rows}),)
+    console = Console(width=80, file=io.StringIO(), color_system=None)
+    for table in console_tables(report(models=rows, comparisons=(), plain=None, slices=parts))[1:]:
+        console.print(table)
+    lines = console.file.getvalue().splitlines()
+    assert [line.count("0.2") for line in lines if "22,363" in line] == [5, 2], "each model stands once, and whole"
+    shown = console.file.getvalue()
+    assert shown.count("NDCG@10 by slice") == 1
+    for i in range(7):
+        assert shown.count(f"0.2{i}00") == 1
 
 
 def test_every_drawing_can_be_heard():

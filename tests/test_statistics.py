@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from medleyrec.evaluation.comparisons import compare_all
+from medleyrec.evaluation.comparisons import compare_all, every_pair
 from medleyrec.evaluation.metrics import Values
 from medleyrec.evaluation.statistics import Estimate, compare, holm, intervals, sign_flip_p, slice_intervals
 from medleyrec.schema import InputError
@@ -197,3 +197,20 @@ def test_comparisons_are_corrected_together():
     (bad,) = compare_all(models, np.arange(300), [("popularity", "good")], ["hit_rate@1"])
     assert (bad.better, bad.worse) == (False, True)
     assert bad.difference.value == pytest.approx(-0.2)
+
+
+def test_every_two_models_are_a_pair_once():
+    assert every_pair(["b", "ids", "c"], ["popularity"], "ids") == [
+        ("b", "popularity"),
+        ("ids", "popularity"),
+        ("c", "popularity"),
+        ("b", "ids"),
+        ("c", "ids"),
+        ("c", "b"),
+    ]
+    assert every_pair(["a", "b"], [], None) == [("b", "a")]
+    assert every_pair([], ["popularity"], None) == []
+    many = [f"m{i}" for i in range(9)]
+    between = every_pair(many, [], "m4")
+    assert len({frozenset(pair) for pair in between}) == len(between) == 9 * 8 / 2
+    assert {reference for model, reference in between if "m4" in (model, reference)} == {"m4"}

@@ -22,8 +22,8 @@ from medleyrec.schema import PAD, TEST, VALIDATION, InputError
 from medleyrec.training.config import TrainConfig
 from medleyrec.training.loop import BEST, LOG, Trainer
 from medleyrec.training.module import TrainingModule
-from medleyrec.training.objectives import calibrate_chunk, catalogue_softmax
-from tests.worlds import batch, circle, facts, noise, small, taught
+from medleyrec.training.objectives import calibrate_chunk, catalogue_softmax, sampled_binary
+from tests.worlds import DAY, START, batch, circle, facts, noise, small, taught
 
 V = 9
 
@@ -42,6 +42,31 @@ def test_the_chunked_softmax_equals_the_plain_one():
         grads.append((a.grad, b.grad))
     torch.testing.assert_close(grads[1], grads[0])
     torch.testing.assert_close(grads[2], grads[0])
+
+
+def test_one_random_item_beside_each_target():
+    states, rows = torch.tensor([[1.0, 2.0], [0.0, -1.0]]), torch.tensor([[1.0, 0.0], [0.0, 1.0], [2.0, 2.0]])
+    targets, seen = torch.tensor([2, 0]), set()
+    for seed in range(30):
+        torch.manual_seed(seed)
+        drawn = torch.randint(3, (2,)).tolist()
+        seen |= set(drawn)
+        torch.manual_seed(seed)
+        scores = (states @ rows.T).tolist()
+        told = [(scores[t][int(targets[t])], scores[t][drawn[t]]) for t in range(2)]
+        expected = sum(np.log1p(np.exp(-wanted)) + np.log1p(np.exp(other)) for wanted, other in told)
+        assert sampled_binary(states, rows, targets).item() == pytest.approx(expected, rel=1e-5)
+    assert seen == {0, 1, 2}
+
+
+def test_the_model_says_what_its_states_are_taught_with():
+    rows, losses = taught(torch.tensor([[1, 2], [3, 4]]), torch.tensor([[2, 3], [4, 5]])), {}
+    for objective in ("softmax", "bce"):
+        torch.manual_seed(0)
+        model = build("dmesr", facts(items=9), items=("id",), width=8, dropout=0.0, objective=objective)
+        losses[objective] = TrainingModule(model, classes=9, chunk=4)(rows)["ce"].item()
+    assert losses["softmax"] == pytest.approx(np.log(8), abs=0.05), "fresh weights tell nothing apart"
+    assert losses["bce"] == pytest.approx(2 * np.log(2), abs=0.05)
 
 
 def test_calibration_names_a_chunk_that_fits_its_memory():
@@ -97,10 +122,10 @@ def test_our_optimiser_step_is_that_of_torch_adam():
     np.testing.assert_allclose(weight.detach().numpy(), w, rtol=1e-6)
 
 
-def trainer(folder, world, config, *, validate=True, epochs_seen=None):
+def trainer(folder, world, config, *, name="sasrec", validate=True, epochs_seen=None, **settings):
     data, split = small(folder / "d", world)
     torch.manual_seed(config.seed)
-    model = build("sasrec", split.facts, width=16, max_length=8, dropout=0.2)
+    model = build(name, split.facts, **{"width": 16, "max_length": 8, "dropout": 0.2, **settings})
     log = split.training_log()
     windows = one_pass_windows(log, max_length=8, stride=4)
 
@@ -126,16 +151,32 @@ CONFIG = TrainConfig(
 )
 
 
-def test_a_circle_is_learnt_and_noise_is_not(tmp_path):
-    scores = {}
-    for name, world in (("circle", circle()), ("noise", noise())):
-        made, split = trainer(tmp_path / name, world, CONFIG)
-        made.run()
-        made.model.eval()
-        ranks = ranks_of(Frozen(made.model), split, split.eval_events(TEST), max_length=8)
-        scores[name] = metric_means(ranks, [1])["hit_rate@1"]
-    assert scores["circle"] == 1.0
-    assert scores["noise"] < 0.3, "12 items: chance is 1 in 12"
+def learnt(folder, world, config=CONFIG, **more):
+    """Hit rate at 1 of the test events after training."""
+    made, split = trainer(folder, world, config, **more)
+    made.run()
+    made.model.eval()
+    ranks = ranks_of(Frozen(made.model), split, split.eval_events(TEST), max_length=8)
+    return metric_means(ranks, [1])["hit_rate@1"]
+
+
+@pytest.mark.parametrize(("name", "least"), [("sasrec", 1.0), ("gru4rec", 0.9)])
+def test_a_circle_is_learnt_and_noise_is_not(tmp_path, name, least):
+    assert learnt(tmp_path / "circle", circle(), name=name) >= least
+    assert learnt(tmp_path / "noise", noise(), name=name) < 0.3, "12 items: chance is 1 in 12"
+
+
+def test_masked_rows_teach_the_circle_more_slowly_and_no_noise(tmp_path):
+    """Histories of 5 to 9 events, so that masks stand at every distance from the end that is asked about."""
+    settings = {"name": "bert4rec", "dropout": 0.0, "mask_last": 0.5}
+    config = CONFIG.model_copy(update={"epochs": 50, "patience": 50, "learning_rate": 2e-3})
+    assert learnt(tmp_path / "circle", uneven(circle(users=60)), config, **settings) > 0.6
+    assert learnt(tmp_path / "noise", uneven(noise(users=60)), config, **settings) < 0.3
+
+
+def uneven(world):
+    """The first 5 to 9 events of each user."""
+    return [(user, item, at) for user, item, at in world if (at - START) // DAY < 5 + int(user[1:]) % 5]
 
 
 def test_the_best_epoch_is_kept_and_patience_ends_the_run(tmp_path):
@@ -158,6 +199,27 @@ def test_an_unmeasured_metric_and_a_lost_loss_are_one_sentence(tmp_path):
     made, _ = trainer(tmp_path / "b", circle(), CONFIG.model_copy(update={"learning_rate": 1e20}))
     with pytest.raises(InputError, match="the loss became .* lower train.learning_rate|gives user"):
         made.run()
+
+
+@pytest.mark.parametrize("name", ["gru4rec", "bert4rec"])
+def test_drawn_masks_and_dropout_are_the_same_after_a_kill(tmp_path, name):
+    """The killed step leaves by an error, right after a checkpoint; the processes below are killed for real."""
+    short = CONFIG.model_copy(update={"epochs": 3, "checkpoint_minutes": 1e-9})
+    whole, _ = trainer(tmp_path / "whole", circle(users=12), short, name=name)
+    whole.run()
+    killed, _ = trainer(tmp_path / "killed", circle(users=12), short, name=name)
+    step = killed._step
+
+    def dying(rows, targets):
+        if killed.state.steps == 4:
+            raise RuntimeError("killed")
+        return step(rows, targets)
+
+    killed._step = dying
+    with pytest.raises(RuntimeError, match="killed"):
+        killed.run()
+    trainer(tmp_path / "killed", circle(users=12), short, name=name)[0].run()
+    assert result(tmp_path / "killed") == result(tmp_path / "whole")
 
 
 WORKER = """

@@ -1,4 +1,4 @@
-"""Commands on data: prepare, append, download, audit, encode."""
+"""Commands on data: prepare, append, download, audit, encode, vectors."""
 
 from __future__ import annotations
 
@@ -145,22 +145,111 @@ def audit(
 
 
 @app.command(
-    epilog=examples("medley encode shop", "medley encode shop --image none", "medley encode shop --refit-encoders")
+    epilog=examples(
+        "medley encode shop",
+        "medley encode shop --image none",
+        "medley encode shop --text minilm --image google/siglip-base-patch16-224",
+        "medley encode shop --text models/bert --set encode.text_settings.pooling=cls --offline",
+        "medley encode shop --text minilm --views attributes,described_both",
+        "medley encode shop --refit-encoders",
+        r'In a medley.toml: \[encode] text = "minilm"; \[encode.text_settings] model = "models/all-MiniLM-L6-v2"',
+    )
 )
 def encode(
     target: Target,
-    text: Annotated[str | None, typer.Option(help="Encoder of texts, or none.", show_default="tfidf-svd")] = None,
-    image: Annotated[str | None, typer.Option(help="Encoder of pictures, or none.", show_default="descriptors")] = None,
+    text: Annotated[
+        str | None,
+        typer.Option(
+            help="Encoder of texts: tfidf-svd, minilm, a Hugging Face model (folder or hub name), imported:NAME, none.",
+            show_default="tfidf-svd",
+        ),
+    ] = None,
+    image: Annotated[
+        str | None,
+        typer.Option(
+            help="Encoder of pictures: descriptors, a Hugging Face model (ViT, DINOv2, CLIP, SigLIP), imported:NAME, "
+            "none.",
+            show_default="descriptors",
+        ),
+    ] = None,
+    views: Annotated[
+        str | None,
+        typer.Option(
+            help="Further tables by the text encoder: attributes, described_image, described_text, described_both, or "
+            "none.",
+            show_default="attributes and all descriptions there are, if any",
+        ),
+    ] = None,
+    offline: Annotated[bool, typer.Option("--offline", help="Never fetch a model from the hub.")] = False,
     refit_encoders: Annotated[
         bool, typer.Option("--refit-encoders", help="Fit the encoders anew; every item is encoded again.")
     ] = False,
     split: SplitKind = None,
     set_: Set = None,
 ) -> None:
-    """Turn texts and pictures into vectors; unchanged items are not encoded again."""
+    """Turn texts and pictures into vectors; unchanged items are not encoded again, a killed run goes on."""
     from medleyrec.recipes.encode import run_encode
 
-    flags = {"encode": {n: v for n, v in (("text", text), ("image", image)) if v is not None}, **split_flags(split)}
+    flags: dict[str, Any] = {n: v for n, v in (("text", text), ("image", image)) if v is not None}
+    if views is not None:
+        flags["views"] = [] if views == "none" else [view.strip() for view in views.split(",") if view.strip()]
+    if offline:
+        flags["offline"] = True
+    experiment = experiment_of(target, set_, {"encode": flags, **split_flags(split)})
     with console() as listener:
-        encoded = run_encode(experiment_of(target, set_, flags), listener, refit=refit_encoders)
+        encoded = run_encode(experiment, listener, refit=refit_encoders)
     say(f"Next: medley train {target} --items {','.join(['id', *encoded])}")
+
+
+@app.command(
+    epilog=examples(
+        "medley vectors shop clip.parquet --as image",
+        "medley vectors shop titles.npy --as text --ids ids.txt --name mymodel",
+        "medley encode shop --split time --text imported:mymodel",
+    )
+)
+def vectors(
+    target: Target,
+    file: Annotated[Path, typer.Argument(help="Vectors: .npy, .pt, .safetensors or .parquet.", show_default=False)],
+    as_: Annotated[
+        str,
+        typer.Option(
+            "--as",
+            help="text, image, described_image, described_text, described_both or attributes.",
+            show_default=False,
+        ),
+    ],
+    ids: Annotated[
+        Path | None, typer.Option(help="Item ids of the rows: one a line, a CSV, or a JSON list.", show_default=False)
+    ] = None,
+    id_column: Annotated[
+        str | None, typer.Option(help="The column of ids, in Parquet or in --ids.", show_default="item_id")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="How the vectors are called, for imported:NAME.", show_default="the file's name")
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option(help="Which tensor or column, where the file holds several.", show_default=False)
+    ] = None,
+    in_order: Annotated[
+        bool, typer.Option("--in-order", help="Row 1 is the first item of dataset/catalogue.parquet, and so on.")
+    ] = False,
+    split: SplitKind = None,
+    set_: Set = None,
+) -> None:
+    """Take vectors that you have already; rows belong to items by id, and are kept for later datasets."""
+    from medleyrec.recipes.vectors import run_vectors
+
+    with console() as listener:
+        run_vectors(
+            experiment_of(target, set_, split_flags(split)),
+            file,
+            listener,
+            table=as_,
+            ids=ids,
+            id_column=id_column,
+            name=name,
+            in_order=in_order,
+            key=key,
+        )
+    say(f"Next: medley train {target} --items id,{as_}")

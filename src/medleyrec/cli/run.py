@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -71,17 +72,31 @@ def train(
     say(f"Next: medley evaluate {run.folder.parent.parent}, or medley recommend {run.folder} --history ID,ID")
 
 
-@app.command(epilog=examples("medley evaluate shop", "medley evaluate shop/runs/NAME --out comparison/"))
+@app.command(
+    epilog=examples(
+        "medley evaluate shop",
+        "medley evaluate shop/runs/NAME --out comparison/",
+        "medley evaluate shop --protocol sampled --set evaluate.negatives=100",
+    )
+)
 def evaluate(
     targets: Annotated[
         list[Path], typer.Argument(help="A project (all its finished runs), or run folders of one project.")
     ],
     out: Annotated[Path | None, typer.Option(help="Folder of the report; by default the project.")] = None,
+    protocol: Annotated[
+        str | None,
+        typer.Option(
+            help="full: every target among all candidates. sampled: that, and a table of its own of every target among "
+            "100 sampled negatives, with head and tail users and items.",
+            show_default="full",
+        ),
+    ] = None,
     split: SplitKind = None,
     set_: Set = None,
 ) -> None:
     """Judge runs on the test events beside popularity and the transition heuristic; write report.html."""
-    from medleyrec.evaluation.console import console_table
+    from medleyrec.evaluation.console import console_tables
     from medleyrec.recipes.evaluate import run_evaluate
     from medleyrec.recipes.experiment import RUN_RECORD
     from medleyrec.recipes.run import open_run
@@ -90,11 +105,17 @@ def evaluate(
     homes = {run.folder.resolve().parent.parent for run in runs}
     if len(targets) > 1 and (len(runs) < len(targets) or len(homes) > 1):
         raise InputError("name either one project or run folders of one project")
-    command = "medley evaluate " + " ".join(str(t) for t in targets)
-    experiment = experiment_of(runs[0].folder if runs else targets[0], set_, split_flags(split))
+    told = [*(("--protocol", protocol) if protocol else ()), *(("--split", split) if split else ())]
+    told += [word for setting in set_ or () for word in ("--set", setting)]
+    command = shlex.join(["medley", "evaluate", *map(str, targets), *told])
+    flags = split_flags(split)
+    if protocol is not None:
+        flags["evaluate"] = {"protocol": protocol}
+    experiment = experiment_of(runs[0].folder if runs else targets[0], set_, flags)
     with console() as listener:
         report = run_evaluate(experiment, listener, runs=runs, out=out, command=command)
-    show(console_table(report))
+    for table in console_tables(report):
+        show(table)
     say(report.verdict)
     say(f"Report: {(out or experiment.project) / 'report.html'}")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,6 +37,13 @@ class Comparison:
     @property
     def worse(self) -> bool:
         return self.shown and self.difference.value < 0
+
+
+def every_pair(models: Sequence[str], baselines: Sequence[str], plain: str | None) -> list[tuple[str, str]]:
+    """Every model against every baseline; then every two models once: later against earlier, any against `plain`."""
+    ordered = sorted(models, key=lambda name: name != plain)  # stable: the plain one comes first
+    between = [(later, earlier) for place, later in enumerate(ordered) for earlier in ordered[:place]]
+    return [*((model, baseline) for model in models for baseline in baselines), *between]
 
 
 def compare_all(

@@ -17,7 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from medleyrec.evaluation.scoring import Hidden, Names, NotFiniteError, Scores, Seen, column_of, told
+from medleyrec.evaluation.negatives import Negatives
+from medleyrec.evaluation.scoring import Chosen, Hidden, Names, NotFiniteError, Scores, Seen, column_of, told
 from medleyrec.schema import PAD, Batch, EvalEvents, Floats, InputError, Int32s, Int64s
 
 if TYPE_CHECKING:
@@ -68,11 +69,13 @@ def rank_events(
     *,
     user_names: Names | None = None,
     seen: Seen | None = None,
+    negatives: Negatives | None = None,
     progress: Progress | None = None,
 ) -> Ranks:
     """Rank every event's target among `candidates` (C,), given batches that together hold each event once.
 
     seen[e]: item rows that event e leaves out of the ranking; its target stays in whatever `seen` says.
+    negatives: of these events; each target is then ranked among its own negatives alone, whatever `seen` says.
     progress: called with the number of events just ranked.
     Raises NotFiniteError naming user and model, InputError where a target is not among the candidates.
     """
@@ -83,8 +86,12 @@ def rank_events(
     with torch.inference_mode():
         for rows, batch in batches:
             scores = Scores(ranker, batch, candidates, user_names=user_names)
-            hidden = None if seen is None else Hidden(seen, rows, columns, keep=targets[rows])
-            better[rows], tied[rows] = _count(scores, targets[rows], hidden).cpu().numpy()
+            counted: Hidden | Chosen | None = None
+            if negatives is not None:
+                counted = Chosen(columns[negatives[rows]], targets[rows])
+            elif seen is not None:
+                counted = Hidden(seen, rows, columns, keep=targets[rows])
+            better[rows], tied[rows] = _count(scores, targets[rows], counted).cpu().numpy()
             if progress is not None:
                 progress(len(rows))
     if (better < 0).any():
@@ -138,15 +145,16 @@ def _check_targets(events: EvalEvents, columns: Int64s, user_names: Names | None
         )
 
 
-def _count(scores: Scores, columns: Int64s, hidden: Hidden | None) -> Tensor:
+def _count(scores: Scores, columns: Int64s, counted: Hidden | Chosen | None) -> Tensor:
     """(2, B) int32: better than and tied with the score in each row's target column (B,)."""
     device, width = scores.values.device, scores.values.size(1)
     exact = torch.float32 if width < _EXACT else torch.float64
     wanted = torch.from_numpy(columns).to(device)[:, None]  # (B, 1)
     counts = torch.empty(2, len(columns), dtype=torch.int32, device=device)
     room = torch.empty(0, device=device)
-    for start, end, block in scores.blocks(hidden):
+    for start, end, block in scores.blocks(None):
         target = block.gather(1, wanted[start:end])  # (b, 1)
+        block = block if counted is None else counted.applied(block, start)
         if len(room) < len(block):
             room = torch.empty(block.shape, device=device)
         # Comparisons are written as 0.0 and 1.0: floats are summed several times as fast as booleans are counted.

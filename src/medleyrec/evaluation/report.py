@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -56,6 +56,22 @@ class SliceRow:
     name: str
     events: int
     models: dict[str, dict[str, Estimate]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Protocol:
+    """The same models under another way to judge, in a table of its own that is never the headline.
+
+    models[model][metric] on all events, `groups` on parts of them; `why` says what it is for and what not.
+    """
+
+    title: str
+    why: str
+    models: dict[str, dict[str, Estimate]]
+    groups: tuple[SliceRow, ...] = ()
+    shown: tuple[str, ...] = ("hit_rate@10", "ndcg@10")
+    """Metrics of the groups."""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +134,8 @@ class Report:
     """Name of the model row without content, which fusion must beat."""
     slices: tuple[SliceRow, ...] = ()
     comparisons: tuple[Comparison, ...] = ()
+    protocols: tuple[Protocol, ...] = ()
+    """Other ways to judge, beside the one that the headline speaks of."""
     curves: tuple[Curve, ...] = ()
     examples: tuple[ExampleUser, ...] = ()
     audit: Audit | None = None
@@ -153,6 +171,18 @@ class Report:
         """The one on the headline metric."""
         wanted = (model, reference, self.headline)
         return next((c for c in self.comparisons if (c.model, c.reference, c.metric) == wanted), None)
+
+    @property
+    def between_models(self) -> tuple[Comparison, ...]:
+        """Comparisons of two trained models; each pair stands here once."""
+        trained = {row.name for row in self.models if row.kind == "model"}
+        return tuple(c for c in self.comparisons if {c.model, c.reference} <= trained)
+
+    @property
+    def against_baselines(self) -> tuple[Comparison, ...]:
+        """All other comparisons."""
+        between = self.between_models
+        return tuple(c for c in self.comparisons if c not in between)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; raises ValueError naming the place of a number that is NaN or infinite."""
@@ -198,14 +228,22 @@ _ADAPTER: TypeAdapter[Report] = TypeAdapter(Report)
 
 
 def standard_notes(
-    *, candidates: str, num_candidates: int, split: str, max_length: int, seen_masked: bool, level: float = 0.95
+    *,
+    candidates: str,
+    num_candidates: int,
+    split: str,
+    max_length: int,
+    seen_masked: bool,
+    level: float = 0.95,
+    protocols: Sequence[str] = (),
 ) -> tuple[str, ...]:
-    """What a reader must know to compare these numbers with others."""
+    """What a reader must know to compare these numbers with others. protocols: titles of the tables beside them."""
     history = (
         "left out of the ranking" if seen_masked else "not masked: an item of the history can be recommended again"
     )
+    apart = "".join(f' but in the table "{title}"' for title in protocols)
     return (
-        f"Every target is ranked among all {num_candidates:,} candidates ({candidates}); nothing is sampled.",
+        f"Every target is ranked among all {num_candidates:,} candidates ({candidates}); nothing is sampled{apart}.",
         f"The split is {split}; a model sees the last {max_length} events before the target.",
         f"Items that the user had before are {history}.",
         "Ties count half of their span: rank = 1 + candidates better + candidates tied / 2.",

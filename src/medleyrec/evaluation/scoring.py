@@ -88,6 +88,19 @@ class Hidden:
         return copy
 
 
+class Chosen:
+    """Columns of the score block that alone count, for the rows of one batch: the target's and its negatives'."""
+
+    def __init__(self, negatives: Int64s, targets: Int64s) -> None:
+        """negatives (B, n), -1 where there is none; targets (B,)."""
+        self.columns = torch.from_numpy(np.column_stack([targets, negatives]))
+
+    def applied(self, block: Tensor, start: int) -> Tensor:
+        """(b, 1 + n) scores of rows start.. of the batch, -inf where there is no negative."""
+        columns = self.columns[start : start + len(block)].to(block.device)
+        return block.gather(1, columns.clamp(min=0)).masked_fill_(columns < 0, -torch.inf)
+
+
 def column_of(candidates: Tensor, highest: int = PAD) -> Int64s:
     """(V',) the column of each item row among the candidates, -1 where it is none; V' covers row `highest` too."""
     rows = candidates.cpu().numpy()

@@ -50,9 +50,11 @@ class Encoder(Protocol):
     depend on what is encoded beside it. Whatever the bytes are, `encode` neither raises nor warns.
     """
 
-    name: ClassVar[str]
     modality: ClassVar[str]
     settings: ClassVar[type[Config]]
+
+    @property
+    def name(self) -> str: ...
 
     @property
     def width(self) -> int: ...

@@ -4,12 +4,14 @@ Letters:  V items, row 0 being padding   D width
 
     <table>/vectors.npy    float16 (V, D), rows of norm 1; zero at row 0 and where the content is missing
             present.npy    bool (V,)
-            manifest.json  encoder, revision, content hash, what is missing and why; no clock, no absolute path
+            manifest.json  encoder, revision, content hash, what is missing and why; where the encoder is from, if it is
+                           not fitted here; no clock, no absolute path
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +27,9 @@ from medleyrec.storage import atomic_folder, hash_bytes, open_array, read_json, 
 
 FORMAT_VERSION = 1
 ABSENT = {TEXT: "no text", PICTURE: "no picture"}
-BATCH, GATHER = 1024, 65_536
+FIRST_BATCH, LAST_BATCH, GATHER = 64, 1024, 8192
+COMMIT_SECONDS = 2.0
+"""A commit grows while it takes less, so that a kill costs a slow model seconds and a fast one waits for no disk."""
 EXAMPLES = 5
 VECTORS_FILE, PRESENT_FILE, MANIFEST_FILE = "vectors.npy", "present.npy", "manifest.json"
 
@@ -73,13 +77,17 @@ def encode_items(
     store: VectorStore,
     out: Path,
     *,
-    batch: int = BATCH,
+    batch: int | None = None,
+    absent: str | None = None,
+    origin: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> FeatureReport:
     """Write the feature table `out` of the items 1..V-1; `contents[i]` belongs to row i + 1, None where there is none.
 
     Contents are read one batch at a time. Vectors are committed to the store batch by batch, so that a killed run goes
-    on where it was; the table itself appears whole. `progress(done, total)` counts items.
+    on where it was; the table itself appears whole. Without `batch` the encoder's speed decides how many items make
+    one. `absent` is the reason told for items without content, `origin` where the encoder is from: it goes into the
+    manifest and decides nothing. `progress(done, total)` counts items.
     """
     keys, given = hash_contents(contents)
     identity = {
@@ -104,7 +112,8 @@ def encode_items(
         )
     space = store.space(encoder)
     encoded = _fill(space, contents, keys, given, encoder, batch, progress)
-    missing, examples = _write_table(out, space, keys, given, identity, ABSENT[encoder.modality])
+    manifest = {**identity, "origin": dict(origin)} if origin else identity
+    missing, examples = _write_table(out, space, keys, given, manifest, absent or ABSENT[encoder.modality])
     return FeatureReport(**told, reused=len(contents) - encoded, encoded=encoded, missing=missing, examples=examples)
 
 
@@ -163,7 +172,7 @@ def _fill(
     keys: Keys,
     given: Mask,
     encoder: Encoder,
-    batch: int,
+    batch: int | None,
     progress: Progress | None,
 ) -> int:
     """Encode what the store lacks; the number of items that had to wait for it."""
@@ -173,7 +182,7 @@ def _fill(
     first = np.sort(lacking[np.unique(keys[lacking], axis=0, return_index=True)[1]])
     done, total = len(contents) - len(first), len(contents)
     with space.writing():
-        for rows in _batches(first, batch):
+        for rows in _batches(first, batch) if batch else _timed_batches(first):
             read = [_unchanged(contents, int(i), keys) for i in rows]
             found = encoder.encode(read)
             space.append(keys[rows], found.vectors, found.reasons)
@@ -188,6 +197,17 @@ def _batches(rows: Int64s, size: int) -> Iterator[Int64s]:
         yield rows[start : start + size]
 
 
+def _timed_batches(rows: Int64s) -> Iterator[Int64s]:
+    """Growing batches: twice as many after a quick one, half as many after a slow one."""
+    start, size = 0, FIRST_BATCH
+    while start < len(rows):
+        begun = time.monotonic()
+        yield rows[start : start + size]
+        start += size
+        quick = time.monotonic() - begun < COMMIT_SECONDS
+        size = min(2 * size, LAST_BATCH) if quick else max(size // 2, FIRST_BATCH // 4)
+
+
 def _unchanged(contents: Contents, i: int, keys: Keys) -> bytes:
     content = contents[i]
     if content is None or (key_of(content) != keys[i]).any():
@@ -196,22 +216,31 @@ def _unchanged(contents: Contents, i: int, keys: Keys) -> bytes:
 
 
 def _write_table(
-    out: Path, space: Space, keys: Keys, given: Mask, identity: dict[str, Any], absent: str
+    out: Path, space: Space, keys: Keys, given: Mask, manifest: dict[str, Any], absent: str
 ) -> tuple[dict[str, int], dict[str, list[int]]]:
     rows = np.where(given, space.lookup(keys), -1)  # (V - 1,)
     present = np.zeros(len(rows) + 1, np.bool_)
     present[1:][given] = space.present(rows[given])
     missing, examples = _missing(space, rows, present, absent)
     with atomic_folder(out) as partial:
-        shape = (len(rows) + 1, space.width)
-        vectors = np.lib.format.open_memmap(partial / VECTORS_FILE, mode="w+", dtype=np.float16, shape=shape)
-        stored = np.flatnonzero(rows >= 0)
-        for some in _batches(stored, GATHER):
-            vectors[some + 1] = space.gather(rows[some])
-        vectors.flush()
+        with (partial / VECTORS_FILE).open("wb") as file:
+            header = {"descr": "<f2", "fortran_order": False, "shape": (len(rows) + 1, space.width)}
+            np.lib.format.write_array_header_1_0(file, header)
+            for block in _blocks(space, np.concatenate([[-1], rows])):
+                file.write(block.data)
         save_array(partial / PRESENT_FILE, present)
-        write_json(partial / MANIFEST_FILE, {**identity, "missing": missing, "examples": examples})
+        write_json(partial / MANIFEST_FILE, {**manifest, "missing": missing, "examples": examples})
     return missing, examples
+
+
+def _blocks(space: Space, rows: Int64s) -> Iterator[NDArray[np.float16]]:
+    """Vectors of store rows, zero at -1, some at a time: neither the store nor the table is held in memory."""
+    for some in _batches(rows, GATHER):
+        block = np.zeros((len(some), space.width), np.float16)
+        there = some >= 0
+        block[there] = space.gather(some[there])
+        space._map()  # mapped anew, what was read is let go
+        yield block
 
 
 def _missing(space: Space, rows: Int64s, present: Mask, absent: str) -> tuple[dict[str, int], dict[str, list[int]]]:

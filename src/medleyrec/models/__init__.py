@@ -16,8 +16,11 @@ if TYPE_CHECKING:
 
 MODELS: dict[str, str] = {
     "sasrec": "medleyrec.models.sasrec:SASRec",
+    "gru4rec": "medleyrec.models.gru4rec:GRU4Rec",
+    "bert4rec": "medleyrec.models.bert4rec:BERT4Rec",
     "hm4sr": "medleyrec.models.hm4sr:HM4SR",
     "cammsr": "medleyrec.models.cammsr:CAMMSR",
+    "dmesr": "medleyrec.models.dmesr:DMESR",
 }
 """Trained models: name -> "module:class" of a SequenceModel."""
 

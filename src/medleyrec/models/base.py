@@ -1,20 +1,20 @@
 """What every model is to the layers after it.
 
-Letters:  B rows   L positions   D width of an item vector   C candidates   V items, row 0 being padding
+Letters:  B rows   L positions   D width of an item vector   C candidates   T targets   V items, row 0 being padding
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from medleyrec.config import Config
 from medleyrec.models.items import ItemRows
-from medleyrec.schema import Batch
+from medleyrec.schema import PAD, Batch
 
 
 @runtime_checkable
@@ -36,15 +36,24 @@ class Encoding:
     parts: Mapping[str, Tensor] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Taught:
+    """What the softmax over the catalogue is taught with: a state per target, and what the states come from."""
+
+    states: Tensor  # (T, D)
+    targets: Tensor  # (T,) rows of the item table
+    encoding: Encoding
+
+
 class SequenceModel(nn.Module):
     """A history becomes a state; an item scores by the inner product of the state and its row of the table.
 
     `table` (n, D), which `batch.items` index, may hold the whole catalogue, the rows a step touches, or changed rows.
     A model that is `causal` implements `encode`, and state t depends on the events up to and including t alone; a model
-    that is not implements `last_state`.
+    that is not implements `taught` and `last_state`.
     """
 
-    causal: ClassVar[bool] = True
+    causal: bool = True
     uses_categories: ClassVar[bool] = False
     """Whether the class takes the items' `categories` beside their features."""
     Settings: ClassVar[type[Config]]
@@ -52,6 +61,8 @@ class SequenceModel(nn.Module):
     name: str
     rows: ItemRows
     max_length: int
+    objective: Literal["softmax", "bce"] = "softmax"
+    """What states are taught with: the softmax over the catalogue, or one random item that is not to follow."""
     padding_class: bool = False
     """Whether row 0 is a class of the training softmax, as in some published code; it is never a candidate."""
     uses_times: bool = False
@@ -61,6 +72,12 @@ class SequenceModel(nn.Module):
 
     def encode(self, batch: Batch, table: Tensor) -> Encoding:
         raise NotImplementedError(f"{type(self).__name__} has no states for every position")
+
+    def taught(self, batch: Batch, table: Tensor) -> Taught:
+        """Here the batch's own targets, each from the state at its position."""
+        encoding = self.encode(batch, table)
+        positions = torch.nonzero_static((batch.targets != PAD).flatten(), size=batch.num_targets)[:, 0]
+        return Taught(encoding.states.flatten(0, 1)[positions], batch.targets.flatten()[positions], encoding)
 
     def last_state(self, batch: Batch, table: Tensor) -> Tensor:
         """State (B, D) after the whole of each row. A row without events gets the state of one padding event."""

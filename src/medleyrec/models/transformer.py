@@ -1,7 +1,8 @@
-"""Causal transformer blocks for left-aligned rows.
+"""Transformer blocks for left-aligned rows.
 
 Letters:  B rows   L positions   D width   H heads
-Padding is on the right, and nobody looks right: the causal mask is all that is needed.
+Padding is on the right. In a causal block nobody looks right, and the causal mask is all that is needed; a block that
+looks both ways is told which positions are real.
 """
 
 from __future__ import annotations
@@ -32,18 +33,59 @@ class Block(nn.Module):
         return fed
 
     def attend(self, x: Tensor) -> Tensor:
-        qkv = self.qkv(x).unflatten(-1, (3, self.heads, -1))  # (B, L, 3, H, D/H)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (B, H, L, D/H)
+        q, k, v = _split(self.qkv(x), self.heads)
         y = causal_attention(q, k, v, dropout_p=self.attention_dropout if self.training else 0.0)
         mixed: Tensor = self.out(y.transpose(1, 2).flatten(2))  # (B, L, D)
         return mixed
+
+
+class PostBlock(nn.Module):
+    """Post-norm and bidirectional: attention, then a feed-forward of `4 x width`; each is added, then normalised."""
+
+    def __init__(self, *, width: int, heads: int, dropout: float, epsilon: float = 1e-5) -> None:
+        super().__init__()
+        self.heads, self.attention_dropout = heads, dropout
+        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+        self.norm1, self.norm2 = nn.LayerNorm(width, eps=epsilon), nn.LayerNorm(width, eps=epsilon)
+        self.drop = Dropout(dropout)
+
+    def forward(self, x: Tensor, real: Tensor) -> Tensor:
+        """real (B, L): which positions may be looked at; at least one per row."""
+        x = self.norm1(x + self.drop(self.attend(x, real)))
+        normed: Tensor = self.norm2(x + self.drop(self.mlp(x)))
+        return normed
+
+    def attend(self, x: Tensor, real: Tensor) -> Tensor:
+        dropout_p = self.attention_dropout if self.training else 0.0
+        q, k, v = _split(self.qkv(x), self.heads)
+        y = attention(q, k, v, seen=real[:, None, None], dropout_p=dropout_p)
+        mixed: Tensor = self.out(y.transpose(1, 2).flatten(2))  # (B, L, D)
+        return mixed
+
+
+def _split(qkv: Tensor, heads: int) -> tuple[Tensor, Tensor, Tensor]:
+    """(B, L, 3D) -> queries, keys and values, each (B, H, L, D/H)"""
+    q, k, v = qkv.view(*qkv.shape[:-1], 3, heads, -1).permute(2, 0, 3, 1, 4)
+    return q, k, v
 
 
 def causal_attention(q: Tensor, k: Tensor, v: Tensor, *, dropout_p: float) -> Tensor:
     """Fused, but on the CPU with dropout: there the fused form falls back to slow masks, so it is written out."""
     if q.device.type != "cpu" or dropout_p == 0:
         return F.scaled_dot_product_attention(q, k, v, is_causal=True, dropout_p=dropout_p)
+    future = torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool).triu_(1)
+    return _written_out(q, k, v, hidden=future, dropout_p=dropout_p)
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor, *, seen: Tensor, dropout_p: float) -> Tensor:
+    """seen, broadcast to (B, H, L, L): which keys a query may look at, at least one."""
+    if q.device.type != "cpu" or dropout_p == 0:
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=seen, dropout_p=dropout_p)
+    return _written_out(q, k, v, hidden=~seen, dropout_p=dropout_p)
+
+
+def _written_out(q: Tensor, k: Tensor, v: Tensor, *, hidden: Tensor, dropout_p: float) -> Tensor:
     scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)  # (B, H, L, L)
-    future = torch.ones(scores.shape[-2:], dtype=torch.bool).triu_(1)
-    weights = scores.masked_fill_(future, float("-inf")).softmax(-1)
+    weights = scores.masked_fill_(hidden, float("-inf")).softmax(-1)
     return dropout(weights, dropout_p) @ v

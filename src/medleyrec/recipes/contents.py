@@ -6,12 +6,23 @@ Entry i belongs to item row i + 1; None where an item has no such content.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import overload
 
 from medleyrec.dataset.dataset import Dataset
-from medleyrec.features.text import TextFields, item_text
-from medleyrec.schema import Int64s
+from medleyrec.features.text import TextField, TextFields, item_text
+from medleyrec.schema import DESCRIBED_BOTH, DESCRIBED_IMAGE, DESCRIBED_TEXT, Int64s
+
+COLUMNS = ("title", "description", "categories", "brand", "price")
+ATTRIBUTE_WORDS: dict[TextField, str] = {
+    "title": "title is",
+    "categories": "categories are",
+    "brand": "brand is",
+    "price": "price is",
+    "description": "description is",
+}
+LONGEST_VALUE = 100
+"""Characters of an attribute's value that the sentence takes."""
 
 
 class Lazy(Sequence["bytes | None"]):
@@ -34,7 +45,7 @@ class Texts(Lazy):
     def __init__(self, dataset: Dataset, use: TextFields) -> None:
         catalogue = dataset.catalogue
         self.use = use
-        self.columns = {n: catalogue.column(n) for n in ("title", "description", "categories", "brand", "price")}
+        self.columns = {n: catalogue.column(n) for n in COLUMNS}
         self.size = len(catalogue)
 
     def __len__(self) -> int:
@@ -43,6 +54,47 @@ class Texts(Lazy):
     def at(self, index: int) -> bytes | None:
         values = {name: column[index].as_py() for name, column in self.columns.items()}
         return item_text(**values, use=self.use).encode() or None
+
+
+class Attributes(Texts):
+    """An item's original text as sentences: "The item has these attributes: title is ...; brand is ..."."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        super().__init__(dataset, TextFields(fields=tuple(ATTRIBUTE_WORDS)))
+        self.single = {name: TextFields(fields=(name,)) for name in ATTRIBUTE_WORDS}
+
+    def at(self, index: int) -> bytes | None:
+        values = {name: column[index].as_py() for name, column in self.columns.items()}
+        told = {name: item_text(**values, use=use)[:LONGEST_VALUE].rstrip() for name, use in self.single.items()}
+        said = "; ".join(f"{ATTRIBUTE_WORDS[name]} {value}" for name, value in told.items() if value)
+        return f"The item has these attributes: {said}".encode() if said else None
+
+
+class Described(Lazy):
+    """What was written about each item; blank answers count as none."""
+
+    def __init__(self, texts: Sequence[str | None]) -> None:
+        self.texts = texts
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def at(self, index: int) -> bytes | None:
+        text = self.texts[index]
+        return text.strip().encode() or None if text else None
+
+
+class Ids(Lazy):
+    """External ids, for vectors that belong to items by id."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.ids = dataset.item_ids
+
+    def __len__(self) -> int:
+        return len(self.ids) - 1
+
+    def at(self, index: int) -> bytes | None:
+        return self.ids[index + 1].encode()
 
 
 class Pictures(Lazy):
@@ -69,3 +121,24 @@ class Chosen(Lazy):
 
     def at(self, index: int) -> bytes | None:
         return self.contents[int(self.rows[index])]
+
+
+def without_pictures(
+    described: dict[str, list[str | None]], has_picture: Callable[[int], bool]
+) -> tuple[dict[str, list[str | None]], int]:
+    """Descriptions in which items without a picture take the text view for their picture views; and how many do.
+
+    `has_picture(i)` is asked only where a picture view is missing and the text view is there.
+    """
+    texts = described.get(DESCRIBED_TEXT)
+    views = [view for view in (DESCRIBED_IMAGE, DESCRIBED_BOTH) if view in described]
+    if texts is None or not views:
+        return described, 0
+    filled = {view: list(entries) for view, entries in described.items()}
+    bare = [
+        i for i, text in enumerate(texts) if text and not all(filled[view][i] for view in views) and not has_picture(i)
+    ]
+    for view in views:
+        for i in bare:
+            filled[view][i] = filled[view][i] or texts[i]
+    return filled, len(bare)

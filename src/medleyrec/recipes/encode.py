@@ -1,93 +1,162 @@
-"""Texts and pictures of a dataset become feature tables; vectors stay in the project's store."""
+"""Texts, pictures and views of a dataset become feature tables; vectors stay in the project's store."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from medleyrec.dataset.cuts import make_split
 from medleyrec.dataset.dataset import Dataset
 from medleyrec.dataset.split import Split
 from medleyrec.features import (
-    ENCODERS,
+    Encoder,
     FeatureReport,
     VectorStore,
     encode_items,
-    encoder_class,
+    kept_folder,
+    load_encoder,
     open_features,
-    ready_encoder,
 )
-from medleyrec.recipes.contents import Chosen, Pictures, Texts
+from medleyrec.recipes.contents import ATTRIBUTE_WORDS, Attributes, Described, Ids, Pictures, Texts, without_pictures
+from medleyrec.recipes.encoders import NONE, Encoders, check_encoder, origin_of
 from medleyrec.recipes.experiment import EncodeConfig, Experiment
 from medleyrec.recipes.listener import Listener
 from medleyrec.recipes.prepare import open_dataset
-from medleyrec.schema import FEATURES, PICTURE, TEXT, Features, InputError
+from medleyrec.schema import ATTRIBUTES, DESCRIPTIONS, FEATURES, PICTURE, TEXT, Features, InputError
+from medleyrec.storage import read_json
 
-NONE = "none"
+DESCRIPTIONS_FOLDER = "descriptions"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """A table to be made: its name, whose encoder makes it, of what, and what an item without content lacks."""
+
+    table: str
+    modality: str
+    contents: Sequence[bytes | None]
+    absent: str | None = None
+    written: str | None = None
+    """Who wrote a described view."""
 
 
 def run_encode(experiment: Experiment, listener: Listener, *, refit: bool = False) -> dict[str, FeatureReport]:
-    """Write ``<project>/dataset/features/<split>/<text|image>``; what the store holds already is not encoded again.
+    """Write ``<project>/dataset/features/<split>/<table>``; what the store holds already is not encoded again.
 
     Encoders that must be fitted are fitted on the items of the training part; a fitted one is kept and used again.
+    A pretrained model that is not on this machine is fetched, after a sentence, unless `encode.offline`.
     """
     dataset = open_dataset(experiment.project)
     split = make_split(dataset, experiment.split)
-    contents = _contents(dataset, experiment.encode, listener)
-    if not contents:
+    store = VectorStore(experiment.project / "store")
+    encoders = Encoders(store, split, experiment.encode, listener)
+    wanted = _contents(dataset, experiment.encode, encoders, listener)
+    wanted += _views(experiment.project, dataset, experiment.encode, encoders, listener, use=experiment.describe.use)
+    if not wanted:
         raise InputError("nothing to encode: both encoders are off, or the dataset has neither texts nor pictures")
-    return {
-        name: _encode(experiment.project, split, name, encoder, content, listener, refit=refit)
-        for name, (encoder, content) in contents.items()
-    }
+    return {one.table: _encode(one, encoders, split, store, listener, refit=refit) for one in wanted}
 
 
-def _contents(
-    dataset: Dataset, config: EncodeConfig, listener: Listener
-) -> dict[str, tuple[str, Sequence[bytes | None]]]:
-    chosen: dict[str, tuple[str, Sequence[bytes | None]]] = {}
-    for name, encoder in ((TEXT, config.text), (PICTURE, config.image)):
-        if encoder == NONE:
+def _contents(dataset: Dataset, config: EncodeConfig, encoders: Encoders, listener: Listener) -> list[Wanted]:
+    wanted = []
+    for modality, name in ((TEXT, config.text), (PICTURE, config.image)):
+        check_encoder(name, modality)
+        if name == NONE:
             continue
-        if ENCODERS.get(encoder) is not None and ENCODERS[encoder].modality != name:
-            raise InputError(f"{encoder!r} encodes {ENCODERS[encoder].modality}, not {name}")
-        if name == PICTURE and not dataset.manifest["coverage"]["image"]:
+        if encoders.imported(modality):
+            wanted.append(_imported(dataset, modality, modality))
+        elif modality == PICTURE and not dataset.manifest["coverage"]["image"]:
             listener.say("The dataset has no pictures: only texts are encoded.")
-        elif name == TEXT and not any(dataset.manifest["coverage"][c] for c in config.text_fields.fields):
+        elif modality == TEXT and not any(dataset.manifest["coverage"][c] for c in config.text_fields.fields):
             listener.say("The dataset has no texts: only pictures are encoded.")
         else:
-            chosen[name] = encoder, Texts(dataset, config.text_fields) if name == TEXT else Pictures(dataset)
-    return chosen
+            contents = Texts(dataset, config.text_fields) if modality == TEXT else Pictures(dataset)
+            wanted.append(Wanted(table=modality, modality=modality, contents=contents))
+    return wanted
+
+
+def _imported(dataset: Dataset, table: str, modality: str) -> Wanted:
+    return Wanted(table=table, modality=modality, contents=Ids(dataset))
+
+
+def _views(
+    project: Path, dataset: Dataset, config: EncodeConfig, encoders: Encoders, listener: Listener, *, use: str | None
+) -> list[Wanted]:
+    """Tables of the item's original text and of descriptions, made by the text encoder."""
+    there = (project / DESCRIPTIONS_FOLDER).is_dir()
+    asked: Sequence[str] = config.views if config.views is not None else (ATTRIBUTES, *DESCRIPTIONS) if there else ()
+    if not asked or config.text == NONE:
+        if config.views:
+            raise InputError("views are made by the text encoder, which is none; name one with --text")
+        return []
+    if encoders.imported(TEXT):
+        chosen = [v for v in asked if config.views is not None or encoders.has_imported(TEXT, v)]
+        return [_imported(dataset, view, TEXT) for view in chosen]
+    if config.views is None and not any(dataset.manifest["coverage"].get(c) for c in ATTRIBUTE_WORDS):
+        asked = DESCRIPTIONS
+    described = _described(project, dataset, listener, use=use) if there and set(asked) & set(DESCRIPTIONS) else {}
+    lacking = [v for v in asked if v != ATTRIBUTES and v not in described]
+    if config.views is not None and lacking:
+        raise InputError(f"there are no descriptions for {', '.join(lacking)} yet; run `medley describe` first")
+    origins = _origins(project, use=use) if described else {}
+    wanted = []
+    for view in asked:
+        if view == ATTRIBUTES:
+            wanted.append(Wanted(table=view, modality=TEXT, contents=Attributes(dataset), absent="no attribute"))
+        elif view in described:
+            content = Described(described[view])
+            absent, by = "not described", origins.get(view)
+            wanted.append(Wanted(table=view, modality=TEXT, contents=content, absent=absent, written=by))
+    return wanted
+
+
+def _described(project: Path, dataset: Dataset, listener: Listener, *, use: str | None) -> dict[str, list[str | None]]:
+    from medleyrec.recipes.describe import described_texts
+
+    pictures = Pictures(dataset)
+    found, bare = without_pictures(described_texts(project, dataset, use=use), lambda i: pictures[i] is not None)
+    if bare:
+        share = bare / max(len(pictures), 1)
+        listener.say(f"{share:.1%} of items have no picture: their picture views take the text view.")
+    return found
+
+
+def _origins(project: Path, *, use: str | None) -> dict[str, str]:
+    from medleyrec.recipes.describe import described_origins
+
+    return described_origins(project, use=use)
 
 
 def _encode(
-    project: Path,
-    split: Split,
-    name: str,
-    encoder_name: str,
-    contents: Sequence[bytes | None],
-    listener: Listener,
-    *,
-    refit: bool,
+    one: Wanted, encoders: Encoders, split: Split, store: VectorStore, listener: Listener, *, refit: bool
 ) -> FeatureReport:
-    store = VectorStore(project / "store")
-    kind = encoder_class(encoder_name)
-    train = Chosen(contents, np.flatnonzero(split.in_train[1:]))
+    encoder = encoders.of(one.modality, one.table, one.contents, refit=refit)
+    return write_table(one, encoder, split, store, listener)
 
-    def fitting(done: int, total: int) -> None:
-        listener.step(f"fit {encoder_name}", done, total)
+
+def write_table(one: Wanted, encoder: Encoder, split: Split, store: VectorStore, listener: Listener) -> FeatureReport:
+    """Encode and say what was done and, of a view, how many items it covers."""
 
     def encoding(done: int, total: int) -> None:
-        listener.step(f"encode {name}", done, total)
+        listener.step(f"encode {one.table}", done, total)
 
-    encoder, fitted = ready_encoder(kind, store, split.name, train, refit=refit, progress=fitting)
-    if fitted:
-        listener.say(f"{encoder_name} was fitted on the {name} of {len(train):,} training items.")
-    report = encode_items(contents, encoder, store, features_folder(split) / name, progress=encoding)
-    listener.say(f"{name}: {report}.")
+    origin = {**(origin_of(encoder) or {}), **({"written": one.written} if one.written else {})}
+    report = encode_items(
+        one.contents,
+        encoder,
+        store,
+        features_folder(split) / one.table,
+        absent=one.absent,
+        origin=origin,
+        progress=encoding,
+    )
+    listener.say(f"{one.table}: {report}.")
+    if one.table not in (TEXT, PICTURE):
+        covered = 1 - sum(report.missing.values()) / max(report.total, 1)
+        by = f" ({one.written})" if one.written else ""
+        listener.say(f"{one.table}{by} covers {covered:.1%} of the {report.total:,} items.")
     return report
 
 
@@ -96,12 +165,18 @@ def features_folder(split: Split) -> Path:
     return split.dataset.folder / "features" / split.name
 
 
+def encoder_of(project: Path, split: Split, table: str) -> Encoder:
+    """The encoder that made a table, for new items. Raises InputError where it, or its model, is gone."""
+    manifest = read_json(features_folder(split) / table / "manifest.json")
+    return load_encoder(kept_folder(VectorStore(project / "store"), manifest["encoder"], manifest["revision"]))
+
+
 def feature_identity(manifest: dict[str, Any]) -> list[str]:
     """What a table's vectors depend on: encoder, revision, content."""
     return [manifest["encoder"], manifest["revision"], manifest["content"]]
 
 
 def load_features(split: Split, names: Sequence[str]) -> Features:
-    """The named tables, text and pictures only; raises InputError where one is not encoded yet."""
+    """The named tables, those of content only; raises InputError where one is not encoded yet."""
     wanted = [n for n in names if n in FEATURES]
     return open_features(features_folder(split), wanted) if wanted else Features()

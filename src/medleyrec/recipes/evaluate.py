@@ -13,19 +13,21 @@ import numpy as np
 from medleyrec.dataset.audit import Audit
 from medleyrec.dataset.cuts import SplitConfig, make_split
 from medleyrec.dataset.split import Split
-from medleyrec.evaluation.comparisons import compare_all
+from medleyrec.evaluation.comparisons import compare_all, every_pair
 from medleyrec.evaluation.metrics import Values, event_values, mean_over_seeds, metric_names
+from medleyrec.evaluation.negatives import Negatives
 from medleyrec.evaluation.ranking import top_items
 from medleyrec.evaluation.reach import reach
 from medleyrec.evaluation.report import (
     Curve,
     CurvePoint,
     ModelRow,
+    Protocol,
     Report,
     SliceRow,
     standard_notes,
 )
-from medleyrec.evaluation.slices import of_events
+from medleyrec.evaluation.slices import Masks, head_and_tail, of_events
 from medleyrec.evaluation.statistics import intervals, slice_intervals
 from medleyrec.recipes.audit import run_audit
 from medleyrec.recipes.contestant import Contestant
@@ -40,11 +42,20 @@ from medleyrec.recipes.ranking import (
     candidates_of,
     fallback_of,
     fitted_baseline,
+    negatives_of,
     ranks_of,
 )
-from medleyrec.recipes.remarks import ORACLE, data_facts, left_over, oracle_of
+from medleyrec.recipes.remarks import (
+    ORACLE,
+    SAMPLED_WHY,
+    data_facts,
+    left_over,
+    oracle_of,
+    sampled_notes,
+    sampled_title,
+)
 from medleyrec.recipes.run import Run, runs_of
-from medleyrec.schema import ID, TEST, EvalEvents, InputError
+from medleyrec.schema import ID, TEST, EvalEvents, InputError, Int64s
 from medleyrec.training.loop import LOG
 
 HEADLINE = "ndcg@10"
@@ -78,8 +89,10 @@ def run_evaluate(
     contestants = [*_baselines(experiment, split), *_models(runs)]
     names = metric_names(experiment.evaluate.cutoffs)
     values = {c.name: _values(c, experiment, split, events, names, listener) for c in contestants}
+    sampled = experiment.evaluate.protocol == "sampled"
+    protocols = (_sampled(experiment, split, events, contestants, names, listener),) if sampled else ()
     audit = run_audit(experiment, listener, split=split)
-    report = _report(experiment, split, events, contestants, values, audit, command)
+    report = _report(experiment, split, events, contestants, values, protocols, audit, command)
     report.write(out or experiment.project)
     return report
 
@@ -119,15 +132,17 @@ def _values(
     events: EvalEvents,
     names: tuple[str, ...],
     listener: Listener,
+    negatives: Negatives | None = None,
 ) -> Values:
     """Mean over seeds of each event's metrics."""
     done = 0
     total = len(events) * len(contestant.rankers)
+    among = "" if negatives is None else " among negatives"
 
     def progress(count: int) -> None:
         nonlocal done
         done += count
-        listener.step(f"rank {contestant.name}", done, total)
+        listener.step(f"rank {contestant.name}{among}", done, total)
 
     return mean_over_seeds(
         [
@@ -139,6 +154,7 @@ def _values(
                     max_length=contestant.max_length,
                     candidates=experiment.evaluate.candidates,
                     mask_seen=experiment.evaluate.mask_seen,
+                    negatives=negatives,
                     progress=progress,
                 ),
                 names,
@@ -148,12 +164,38 @@ def _values(
     )
 
 
+def _sampled(
+    experiment: Experiment,
+    split: Split,
+    events: EvalEvents,
+    contestants: Sequence[Contestant],
+    names: tuple[str, ...],
+    listener: Listener,
+) -> Protocol:
+    """The habit of part of the literature: each target among a few items that its user never had."""
+    options = experiment.evaluate
+    negatives = negatives_of(split, events, options.candidates, count=options.negatives, seed=options.negatives_seed)
+    values = {c.name: _values(c, experiment, split, events, names, listener, negatives) for c in contestants}
+    masks = head_and_tail(events, np.asarray(split.train_counts), _before_test(split, events))
+    k = 10 if 10 in options.cutoffs else options.cutoffs[0]
+    shown = (f"hit_rate@{k}", f"ndcg@{k}")
+    return Protocol(
+        title=sampled_title(negatives),
+        why=SAMPLED_WHY,
+        models={name: intervals(found, events.users) for name, found in values.items()},
+        groups=_sliced(values, events, masks, shown),
+        shown=shown,
+        notes=sampled_notes(negatives),
+    )
+
+
 def _report(
     experiment: Experiment,
     split: Split,
     events: EvalEvents,
     contestants: Sequence[Contestant],
     values: dict[str, Values],
+    protocols: tuple[Protocol, ...],
     audit: Audit,
     command: str,
 ) -> Report:
@@ -162,8 +204,7 @@ def _report(
     oracle = oracle_of(experiment, data)
     models = [c for c in contestants if c.runs]
     plain = next((c.name for c in models if c.runs[0].record["items"] == [ID]), None)
-    references = [*(c.name for c in contestants if not c.runs), plain]
-    pairs = [(c.name, r) for c in models for r in references if r not in (None, c.name)]
+    pairs = every_pair([c.name for c in models], [c.name for c in contestants if not c.runs], plain)
     kind = candidate_kind(split, experiment.evaluate.candidates)
     return Report(
         title=f"Medley on {experiment.project.resolve().name}",
@@ -177,6 +218,7 @@ def _report(
         plain=plain,
         slices=_slices(events, split, values, headline),
         comparisons=compare_all(values, events.users, pairs, [headline]) if pairs else (),
+        protocols=protocols,
         curves=tuple(_curve(c.runs[0], c.name) for c in models),
         examples=examples(experiment, split, events, contestants, values, headline),
         notes=(
@@ -186,12 +228,18 @@ def _report(
                 split=split.told,
                 max_length=max(c.max_length for c in contestants),
                 seen_masked=experiment.evaluate.mask_seen,
+                protocols=[p.title for p in protocols],
             ),
             *left_over(split, events, kind),
         ),
         audit=audit,
-        command=command or f"medley evaluate {experiment.project}",
+        command=command or _command(experiment),
     )
+
+
+def _command(experiment: Experiment) -> str:
+    protocol = experiment.evaluate.protocol
+    return f"medley evaluate {experiment.project}" + ("" if protocol == "full" else f" --protocol {protocol}")
 
 
 def _row(
@@ -229,8 +277,20 @@ def _mean(values: Sequence[float]) -> float | None:
 
 def _slices(events: EvalEvents, split: Split, values: dict[str, Values], headline: str) -> tuple[SliceRow, ...]:
     trained = np.asarray(split.train_end - split.dataset.offsets[:-1])[events.users]
-    masks = of_events(events, np.asarray(split.train_counts), trained if split.is_time_cut else None)
-    chosen = {m: Values((headline,), v[headline][:, None]) for m, v in values.items()}
+    counts, before = np.asarray(split.train_counts), _before_test(split, events)
+    masks = of_events(events, counts, trained if split.is_time_cut else None, before)
+    return _sliced(values, events, masks, (headline,))
+
+
+def _before_test(split: Split, events: EvalEvents) -> Int64s:
+    """(E,) events that each event's user had before the test part."""
+    return np.asarray(split.validation_end - split.dataset.offsets[:-1])[events.users]
+
+
+def _sliced(
+    values: dict[str, Values], events: EvalEvents, masks: Masks, names: tuple[str, ...]
+) -> tuple[SliceRow, ...]:
+    chosen = {m: Values(names, np.column_stack([v[n] for n in names])) for m, v in values.items()}
     found = {m: slice_intervals(v, events.users, masks) for m, v in chosen.items()}
     return tuple(
         SliceRow(name=name, events=int(mask.sum()), models={m: found[m][name] for m in found})

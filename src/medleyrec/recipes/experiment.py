@@ -13,7 +13,9 @@ from medleyrec import storage
 from medleyrec.config import Config, parse, read_toml, with_overrides
 from medleyrec.dataset.cuts import SplitConfig
 from medleyrec.dataset.prepare import PrepareConfig
+from medleyrec.evaluation.negatives import NEGATIVES
 from medleyrec.features import DEFAULT_ENCODERS
+from medleyrec.features.describe.config import DescribeConfig
 from medleyrec.features.text import TextFields
 from medleyrec.schema import PICTURE, TEXT, InputError
 from medleyrec.sources import SOURCES
@@ -27,9 +29,30 @@ _PATHS = ("folder", "interactions", "items", "images")
 class EncodeConfig(Config):
     """Which encoder turns which content into vectors; "none" leaves the content out."""
 
-    text: str = DEFAULT_ENCODERS[TEXT]
-    image: str = DEFAULT_ENCODERS[PICTURE]
+    text: str = Field(
+        default=DEFAULT_ENCODERS[TEXT],
+        description="tfidf-svd, minilm, a model of Hugging Face by folder or hub name, imported:NAME, or none",
+    )
+    image: str = Field(
+        default=DEFAULT_ENCODERS[PICTURE],
+        description="descriptors, a model of Hugging Face by folder or hub name, imported:NAME, or none",
+    )
     text_fields: TextFields = TextFields()
+    text_settings: dict[str, Any] = Field(
+        default_factory=dict,
+        description="of the text encoder; of a model: model, commit, label, pooling, max_tokens, prompt, dtype, "
+        "device, batch_tokens",
+    )
+    image_settings: dict[str, Any] = Field(
+        default_factory=dict,
+        description="of the image encoder; of a model: model, commit, label, pooling, max_pixels, dtype, device, batch",
+    )
+    offline: bool = Field(default=False, description="never fetch a model from the hub")
+    views: tuple[Literal["attributes", "described_image", "described_text", "described_both"], ...] | None = Field(
+        default=None,
+        description="further tables made by the text encoder; by default attributes and what descriptions there are, "
+        "where there are descriptions, else none",
+    )
 
 
 class ModelConfig(Config):
@@ -45,6 +68,13 @@ class EvaluateConfig(Config):
         description="what is ranked: items of the filtered log (default of leave-one-out), items known at the cut "
         "(default of a time cut; other targets count as missed), or all that were numbered",
     )
+    protocol: Literal["full", "sampled"] = Field(
+        default="full",
+        description="full: every target among all candidates; sampled: a table beside it, each target among sampled "
+        "negatives that its user never had",
+    )
+    negatives: int = Field(default=NEGATIVES, ge=1, description="how many, with protocol = sampled")
+    negatives_seed: int = Field(default=0, ge=0, description="which ones, with protocol = sampled")
     cutoffs: tuple[int, ...] = Field(default=(5, 10, 20), min_length=1)
     baselines: tuple[str, ...] = ("popularity", "recent-popularity", "transitions")
     mask_seen: bool = Field(default=False, description="leave out of the ranking what the user had before")
@@ -58,6 +88,7 @@ class Experiment(Config):
     source: dict[str, Any] = Field(default_factory=dict)
     prepare: PrepareConfig = PrepareConfig()
     split: SplitConfig = SplitConfig()
+    describe: DescribeConfig = DescribeConfig()
     encode: EncodeConfig = EncodeConfig()
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()

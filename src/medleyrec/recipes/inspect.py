@@ -14,8 +14,10 @@ from medleyrec import storage
 from medleyrec.evaluation.insight import Insight, Table
 from medleyrec.evaluation.pages import insight_html
 from medleyrec.models.cammsr import CAMMSR
+from medleyrec.models.dmesr import DMESR
 from medleyrec.models.hm4sr import HM4SR
 from medleyrec.recipes.inspect_cammsr import cammsr_tables
+from medleyrec.recipes.inspect_dmesr import dmesr_figures
 from medleyrec.recipes.inspect_hm4sr import hm4sr_tables
 from medleyrec.recipes.listener import Listener
 from medleyrec.recipes.run import Run
@@ -51,6 +53,8 @@ def _inside(run: Run, events: EvalEvents) -> tuple[dict[str, float], list[Table]
     """Of the models that have something to show."""
     if isinstance(run.model, HM4SR):
         return hm4sr_tables(run, run.model, events)
+    if isinstance(run.model, DMESR):
+        return dmesr_figures(run.model), []
     return cammsr_tables(run, run.model, events) if isinstance(run.model, CAMMSR) else ({}, [])
 
 

@@ -25,6 +25,8 @@ from medleyrec.sources import SOURCES
 from medleyrec.sources.faults import complaint
 
 TRUTH = "truth.json"
+DESCRIBED = "described.parquet"
+"""The bazaar's own descriptions, for `medley describe --answers`."""
 BAZAAR_OPTIONS = {"min_user_events": 1, "min_item_events": 1}
 """The bazaar is clean as it comes, and its oracle ranks all of its items."""
 
@@ -161,19 +163,21 @@ def _bazaar_is_there(settings: object, experiment: Experiment) -> bool:
 
     assert isinstance(settings, BazaarConfig)
     there = is_prepared(dataset_folder(experiment.project), fingerprint(settings), experiment.prepare)
-    return there and (experiment.project / TRUTH).exists()
+    return there and all((experiment.project / name).exists() for name in (TRUTH, DESCRIBED))
 
 
 def _write_truth(kind: str, settings: object, project: Path) -> None:
-    """Beside a planted dataset lies what was planted."""
-    path = project / TRUTH
+    """Beside a planted dataset lies what was planted, and descriptions of its items from the grammar."""
+    truth_file, described = project / TRUTH, project / DESCRIBED
     if kind == "bazaar":
-        from medleyrec.sources.bazaar import BazaarConfig, truth
+        from medleyrec.sources.bazaar import BazaarConfig, truth, write_descriptions
 
         assert isinstance(settings, BazaarConfig)
-        storage.write_json(path, truth(settings).to_json())
-    else:
-        path.unlink(missing_ok=True)
+        write_descriptions(settings, described)
+        storage.write_json(truth_file, truth(settings).to_json())
+    elif truth_file.exists():  # of a bazaar that this dataset replaces
+        described.unlink(missing_ok=True)
+        truth_file.unlink()
 
 
 def told(dataset: Dataset) -> list[str]:

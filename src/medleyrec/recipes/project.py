@@ -19,6 +19,7 @@ from medleyrec.recipes.listener import Listener
 from medleyrec.recipes.prepare import open_dataset, run_prepare
 from medleyrec.recipes.run import Run
 from medleyrec.recipes.train import run_train
+from medleyrec.recipes.vectors import run_vectors
 from medleyrec.sources.frames import is_frame
 
 
@@ -64,6 +65,10 @@ class Project:
     def encode(self, **encoders: Any) -> dict[str, FeatureReport]:
         """``encode(text="tfidf-svd", image="none")``; both kinds of content by default."""
         return run_encode(self._experiment(encode=encoders), self.listener)
+
+    def vectors(self, file: Path | str, table: str, **options: Any) -> FeatureReport:
+        """Vectors that you have already: ``vectors("clip.parquet", "image", id_column="sku")``."""
+        return run_vectors(self._experiment(), Path(file), self.listener, table=table, **options)
 
     def fit(
         self,

@@ -17,6 +17,7 @@ from torch import Tensor
 from medleyrec.dataset.batches import history_batches
 from medleyrec.dataset.split import Split
 from medleyrec.evaluation.metrics import event_values, metric_names
+from medleyrec.evaluation.negatives import NEGATIVES, Negatives
 from medleyrec.evaluation.ranking import Ranks, rank_events, seen_items
 from medleyrec.models import baseline
 from medleyrec.models.base import Ranker
@@ -65,6 +66,15 @@ def candidates_of(split: Split, wanted: str | None = None, device: torch.device 
     return torch.arange(1, data.num_log_items if kind == LOG else data.num_items, device=device)
 
 
+def negatives_of(
+    split: Split, events: EvalEvents, wanted: str | None = None, *, count: int = NEGATIVES, seed: int = 0
+) -> Negatives:
+    """Items that the users of these events never had, to rank each target among: the same for every model."""
+    data = split.dataset
+    candidates = candidates_of(split, wanted).numpy()
+    return Negatives.of(events, data.items, data.offsets, candidates, count=count, seed=seed)
+
+
 def batches_of(
     split: Split, events: EvalEvents, *, max_length: int, device: torch.device | str = "cpu"
 ) -> Iterator[tuple[Int64s, Batch]]:
@@ -81,10 +91,14 @@ def ranks_of(
     max_length: int,
     candidates: str | None = None,
     mask_seen: bool = False,
+    negatives: Negatives | None = None,
     device: torch.device | str = "cpu",
     progress: Callable[[int], None] | None = None,
 ) -> Ranks:
-    """Ranks of all `events`, in their order. `candidates` is one of log, known, catalogue; see `candidate_kind`."""
+    """Ranks of all `events`, in their order. `candidates` is one of log, known, catalogue; see `candidate_kind`.
+
+    negatives: see `negatives_of`; each target is then ranked among these alone, and a missed one is still behind all.
+    """
     chosen = candidates_of(split, candidates, device)
     unknown = ~split.known[events.targets]
     missed = unknown & ~_among(chosen, split.dataset.num_items)[events.targets]
@@ -105,6 +119,7 @@ def ranks_of(
             chosen,
             user_names=lambda user: split.dataset.user_ids[user],
             seen=seen_items(split.dataset.items, some) if mask_seen else None,
+            negatives=None if negatives is None else negatives.take(np.flatnonzero(rows)),
             progress=progress,
         )
         better[rows], tied[rows] = found.better, found.tied

@@ -5,12 +5,17 @@ from __future__ import annotations
 from medleyrec import storage
 from medleyrec.dataset.dataset import Dataset
 from medleyrec.dataset.split import Split
+from medleyrec.evaluation.negatives import Negatives
 from medleyrec.recipes.experiment import Experiment
 from medleyrec.recipes.prepare import TRUTH
 from medleyrec.recipes.ranking import KNOWN
 from medleyrec.schema import TEST, EvalEvents
 
 ORACLE = "NDCG@10"
+SAMPLED_WHY = (
+    "Not the headline: metrics against a sample are inconsistent with those against all candidates and can put models "
+    "in another order (Krichene & Rendle, KDD 2020). This table is here to be set beside papers that report it."
+)
 
 
 def oracle_of(experiment: Experiment, data: Dataset) -> dict[str, float] | None:
@@ -62,5 +67,28 @@ def left_over(split: Split, events: EvalEvents, candidates: str) -> tuple[str, .
         told.append(
             f"{unknown.sum():,} of {len(events):,} events ({unknown.mean():.1%}) take an item that was unknown at the "
             f"cut: they {fate}."
+        )
+    return tuple(told)
+
+
+def sampled_title(negatives: Negatives) -> str:
+    return f"Against {negatives.count:,} sampled negatives"
+
+
+def sampled_notes(negatives: Negatives) -> tuple[str, ...]:
+    """How the negatives were drawn, and for whom there were too few."""
+    told = [
+        f"Each target is ranked among {negatives.count:,} different items, drawn uniformly from the candidates that "
+        "its user never had, neither in training nor in validation nor in the test part; the same items for every "
+        f"model (seed {negatives.seed}).",
+        "Head and tail: the cut that leaves about 80 % of the users, or of the trained items, in the tail; equal "
+        "counts stay together.",
+    ]
+    left = negatives.left()
+    few = left < negatives.count
+    if few.any():
+        told.append(
+            f"For {few.sum():,} of {len(left):,} events fewer than {negatives.count:,} such items are left (at least "
+            f"{left.min():,}): their targets are ranked among all of these, which is easier."
         )
     return tuple(told)

@@ -124,15 +124,19 @@ def _record(experiment: Experiment, split: Split, *, refit: bool) -> dict[str, A
         "refit": refit,
     }
     family = storage.hash_json(decisive)
+    backbone = experiment.model.settings.get("backbone")
+    called = f"{experiment.model.name} on {backbone}" if backbone else experiment.model.name
     return {
         **decisive,
         "family": family,
         "items": items,
         "seed": experiment.train.seed,
-        "label": f"{experiment.model.name} ({' + '.join(items)})",
+        "label": f"{called} ({' + '.join(items)})",
         "name": f"{experiment.model.name}-{'+'.join(items)}-{family[:6]}-seed{experiment.train.seed}"
         + ("-refit" if refit else ""),
-        "encoders": {n: {"encoder": m["encoder"], "revision": m["revision"]} for n, m in features.items()},
+        "encoders": {
+            n: {"encoder": m["encoder"], "revision": m["revision"], **m.get("origin", {})} for n, m in features.items()
+        },
     }
 
 
@@ -236,7 +240,7 @@ def _started(
     complete = {
         **record,
         "experiment": experiment.model_copy(update={"train": train}).model_dump(
-            mode="json", exclude={"project", "source", "prepare", "encode"}
+            mode="json", exclude={"project", "source", "prepare", "describe", "encode"}
         ),
         "facts": split.facts.to_json(),
         "parameters": sum(p.numel() for p in model.parameters()),

@@ -28,6 +28,16 @@ def catalogue_softmax(states: Tensor, rows: Tensor, targets: Tensor, *, chunk: i
     )
 
 
+def sampled_binary(states: Tensor, rows: Tensor, targets: Tensor) -> Tensor:
+    """Summed binary cross entropy of each target (T,) against one class drawn for it, each of `rows` (V, D) alike.
+
+    The drawn class may be the target itself, one time in V.
+    """
+    drawn = torch.randint(len(rows), targets.shape, device=targets.device)
+    wanted, other = ((states * F.embedding(which, rows)).sum(-1) for which in (targets, drawn))
+    return (F.softplus(-wanted) + F.softplus(other)).sum()
+
+
 def calibrate_chunk(*, targets: int, width: int, classes: int, device: torch.device | str) -> int:
     """The fastest of a few chunk sizes for this step on this machine, found within about a second."""
     fitting = [c for c in CHUNKS if c * classes * 4 <= LOGITS_BYTES] or [max(1, LOGITS_BYTES // (4 * classes))]

@@ -55,6 +55,7 @@ class Stream(IntEnum):
     CHOICES = 8
     TWIN_EVENTS = 9
     TWIN_CONTENTS = 10
+    VIEWS = 11
 
 
 def numbers(config: BazaarConfig, stream: Stream, *more: int) -> np.random.Generator:

