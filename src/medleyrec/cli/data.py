@@ -111,7 +111,7 @@ def download(
     name: Annotated[str, typer.Argument(help="ml-100k, ml-1m, ..., ml-latest-small, or amazon-2023/Category.")],
     folder: Annotated[Path, typer.Argument(help="Where it goes.")] = Path("data"),
 ) -> None:
-    """Fetch a public data set; nothing else ever uses the network. Goes on where it broke off."""
+    """Fetch a public data set. Goes on where it broke off."""
     from medleyrec.sources.download import fetch
 
     with console() as listener:
