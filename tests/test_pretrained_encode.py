@@ -196,8 +196,8 @@ def test_commits_grow_while_an_encoder_is_quick_and_shrink_while_it_is_slow(monk
 def describe(monkeypatch, answers):
     """As if descriptions had been written; `answers(dataset)` gives view -> one entry per item."""
     module = types.ModuleType("medleyrec.recipes.describe")
-    module.described_texts = lambda project, dataset: answers(dataset)
-    module.described_origins = lambda project: {"described_text": "template (stand-in)"}
+    module.described_texts = lambda project, dataset, use=None: answers(dataset)
+    module.described_origins = lambda project, use=None: {"described_text": "template (stand-in)"}
     monkeypatch.setitem(sys.modules, "medleyrec.recipes.describe", module)
 
 
