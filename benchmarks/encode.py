@@ -5,8 +5,9 @@
     python -m benchmarks.encode --model FOLDER                        (MiniLM, or another text model, from there)
 
 MiniLM is asked for texts; TF-IDF is fitted and asked; descriptors are fitted and asked. Seconds are those of encoding:
-the store and the table are included, imports, the opening of a model and the fit are not. Memory is the largest
-resident size of the whole process; "base" is the same before the first content.
+the store, the table and the making of each content (twice: it is hashed, then encoded) are included; imports, the
+opening of a model and the fit are not. Memory is the largest resident size of the whole process; "base" is the same
+before the first content.
 """
 
 from __future__ import annotations

@@ -13,10 +13,10 @@ from pathlib import Path
 from PIL import Image
 
 from medleyrec.features.describe.asking import Asking
-from medleyrec.recipes.describe import Described, run_describe
+from medleyrec.recipes.describe import Described, described_views, run_describe
 from medleyrec.recipes.experiment import load_experiment
 from medleyrec.recipes.listener import Listener
-from medleyrec.recipes.prepare import run_prepare
+from medleyrec.recipes.prepare import open_dataset, run_prepare
 
 HOSTILE = Path(__file__).with_name("hostile_endpoint.py")
 FAST = {"model": "tiny-vlm", "timeout": 5.0, "tries": 3, "first_wait": 0.01, "longest_wait": 0.01}
@@ -59,6 +59,15 @@ def make_shop(folder: Path, titles: Sequence[str], *, pictures: Sequence[int] = 
     project = folder / "shop"
     run_prepare(load_experiment(project, flags={"source": source, "prepare": options}), Told())
     return project
+
+
+def described_texts(project: Path, **more: str) -> dict[str, list[str | None]]:
+    return described_views(project, open_dataset(project), **more)[1]
+
+
+def described_origins(project: Path) -> dict[str, str]:
+    origin, texts = described_views(project, open_dataset(project))
+    return dict.fromkeys(texts, origin)
 
 
 def ask(

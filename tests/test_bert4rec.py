@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from medleyrec.dataset.batches import DeviceLog, one_pass_windows, prefix_windows
 from medleyrec.models import build
-from medleyrec.models.masking import appended, drawn, whole_rows
+from medleyrec.models.masking import appended, drawn, places, whole_rows
 from medleyrec.schema import PAD, InputError
 from medleyrec.training.module import TrainingModule
 from tests.backbones_plain import bert4rec, softmax_loss
@@ -67,6 +67,12 @@ def test_every_event_is_drawn_alike_and_some_rows_mask_the_last_alone():
     alone = masked[:, 4] & (masked.sum(1) == 1)
     assert alone.float().mean().item() == pytest.approx(0.25, abs=0.02)
     assert (masked.sum(1)[~alone] == 2).all()
+
+
+def test_places_of_masks_are_those_of_the_flattened_rows():
+    masked = torch.tensor([[False, True, False], [True, False, True]])
+    assert places(masked).tolist() == [1, 3, 5]
+    assert ROWS[:2, :3].flatten()[places(masked)].tolist() == [2, 6, 8]
 
 
 def test_a_mask_is_appended_to_the_last_events():

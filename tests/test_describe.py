@@ -14,8 +14,6 @@ from medleyrec.features.describe.log import AnswerLog
 from medleyrec.features.describe.prompts import read_prompts
 from medleyrec.features.describe.series import AnswerSettings, Series
 from medleyrec.recipes.describe import (
-    described_origins,
-    described_texts,
     descriptions_folder,
     report,
     run_choice,
@@ -24,7 +22,7 @@ from medleyrec.recipes.describe import (
 )
 from medleyrec.recipes.prepare import open_dataset
 from medleyrec.schema import DESCRIPTIONS, InputError
-from tests.describing import Told, make_shop
+from tests.describing import Told, described_origins, described_texts, make_shop
 
 ROWS = [
     {"item_id": "000", "view": "described_text", "text": "A chair."},
@@ -38,10 +36,6 @@ ROWS = [
 @pytest.fixture
 def project(tmp_path):
     return make_shop(tmp_path, ["a chair", "a table", "a lamp"])
-
-
-def texts(project, **more):
-    return described_texts(project, open_dataset(project), **more)
 
 
 def write(path, rows):
@@ -60,7 +54,7 @@ def write(path, rows):
 
 
 def test_a_project_without_descriptions_has_none(project):
-    assert texts(project) == {}
+    assert described_texts(project) == {}
     assert described_origins(project) == {}
     assert list(report(project)) == ["Nothing is described yet."]
     assert not descriptions_folder(project).exists(), "looking writes nothing"
@@ -70,7 +64,7 @@ def test_a_project_without_descriptions_has_none(project):
 def test_answers_of_a_file_are_rows_of_the_dataset(tmp_path, project, name):
     told = Told()
     run_given(project, write(tmp_path / name, ROWS), told)
-    assert texts(project) == {
+    assert described_texts(project) == {
         "described_image": [None, "Brown.", None],
         "described_text": ["A chair.", "A table, of wood.", None],
     }
@@ -82,16 +76,16 @@ def test_answers_of_a_file_are_rows_of_the_dataset(tmp_path, project, name):
     assert "5 answers, 0 of them new." in str(told)
     assert (descriptions_folder(project) / "answers.log").stat().st_size == size
     run_given(project, write(tmp_path / name, [{**ROWS[0], "text": "A stool."}]), told)
-    assert texts(project)["described_text"][0] == "A stool."
+    assert described_texts(project)["described_text"][0] == "A stool."
     assert "1 were empty" in " ".join(report(project))
 
 
 def test_answers_outlive_a_dataset(tmp_path, project):
     run_given(project, write(tmp_path / "given.csv", ROWS), Told())
     make_shop(tmp_path, ["a chair", "a table"])
-    assert texts(project)["described_text"] == ["A chair.", "A table, of wood."]
+    assert described_texts(project)["described_text"] == ["A chair.", "A table, of wood."]
     make_shop(tmp_path, ["a chair", "a table", "a lamp"])
-    assert texts(project)["described_text"] == ["A chair.", "A table, of wood.", None]
+    assert described_texts(project)["described_text"] == ["A chair.", "A table, of wood.", None]
 
 
 @pytest.mark.parametrize(
@@ -104,6 +98,7 @@ def test_answers_outlive_a_dataset(tmp_path, project):
         ("a.jsonl", '{"item_id": 1}', "lacks view, text"),
         ("a.jsonl", '{"item_id": 1, "view": "text", "text": "x"}\n{', "line 2: not JSON"),
         ("a.jsonl", "[1]", "lacks"),
+        ("a.jsonl", '{"item_id": ' + "9" * 5000 + ', "view": "text", "text": "x"}', "line 1: not JSON"),
         ("a.parquet", "PAR1", "cannot be read as Parquet"),
         ("a.xlsx", "", "does not end in"),
     ],
@@ -115,13 +110,13 @@ def test_a_file_that_does_not_fit_is_one_sentence_and_leaves_nothing(tmp_path, p
         run_given(project, path, Told())
     assert sentence in str(caught.value)
     assert str(path) in str(caught.value)
-    assert texts(project) == {}
+    assert described_texts(project) == {}
 
 
 def test_the_template_is_never_called_a_model(project):
     told = Told()
     run_template(project, DESCRIPTIONS, told)
-    assert list(texts(project)) == list(DESCRIPTIONS)
+    assert list(described_texts(project)) == list(DESCRIPTIONS)
     assert set(described_origins(project).values()) == {"template (stand-in)"}
     said = f"{told}{' '.join(report(project))}"
     assert "stand-in for a model" in said
@@ -146,15 +141,15 @@ def answer(project, name, count, *, views=DESCRIPTIONS):
 def test_one_origin_speaks_for_all_and_which_is_no_accident(tmp_path, project):
     answer(project, "first", 3)
     answer(project, "second", 2)
-    assert texts(project)["described_text"] == ["first 1", "first 2", "first 3"], "the complete one"
+    assert described_texts(project)["described_text"] == ["first 1", "first 2", "first 3"], "the complete one"
     answer(project, "second", 3)
-    assert texts(project)["described_text"][0] == "second 1", "of complete ones the most recent"
+    assert described_texts(project)["described_text"][0] == "second 1", "of complete ones the most recent"
     run_template(project, DESCRIPTIONS, Told())
     assert set(described_origins(project).values()) == {"template (stand-in)"}, "it has more complete views"
-    assert texts(project, use="first") == {"described_text": ["first 1", "first 2", "first 3"]}
+    assert described_texts(project, use="first") == {"described_text": ["first 1", "first 2", "first 3"]}
     run_choice(project, "second")
     assert described_origins(project) == {"described_text": "second via endpoint"}
-    assert texts(project, use="template").keys() == set(DESCRIPTIONS)
+    assert described_texts(project, use="template").keys() == set(DESCRIPTIONS)
     with pytest.raises(InputError) as caught:
         run_choice(project, "third")
     assert "no descriptions of 'third'" in str(caught.value)
@@ -164,7 +159,7 @@ def test_one_origin_speaks_for_all_and_which_is_no_accident(tmp_path, project):
 def test_without_a_complete_one_the_most_answers_win(project):
     answer(project, "most", 2)
     answer(project, "few", 1)
-    assert texts(project)["described_text"] == ["most 1", "most 2", None]
+    assert described_texts(project)["described_text"] == ["most 1", "most 2", None]
     told = " ".join(report(project))
     assert "described_text: 2 of 3 items described, 66.7%." in told
     assert "no item has a picture" in told

@@ -12,10 +12,10 @@ import pytest
 
 from medleyrec.features.describe.log import AnswerLog
 from medleyrec.features.describe.secret import access
-from medleyrec.recipes.describe import described_origins, described_texts, descriptions_folder, report
+from medleyrec.recipes.describe import descriptions_folder, report
 from medleyrec.recipes.prepare import open_dataset
 from medleyrec.schema import DESCRIBED_TEXT, DESCRIPTIONS, InputError
-from tests.describing import Told, ask, hostile, make_shop
+from tests.describing import Told, ask, described_origins, described_texts, hostile, make_shop
 
 ONCE = ("status500", "limit429", "cutjson", "short", "html", "close", "nochoice", "errorbody")
 ANSWERED = {
@@ -62,7 +62,7 @@ def test_what_goes_wrong_once_is_asked_again_and_then_never(tmp_path, server, co
     assert described.complete
     ask(project, server.url)
     assert count() == 2 * len(ONCE), "all is answered"
-    texts = described_texts(project, open_dataset(project))
+    texts = described_texts(project)
     assert list(texts) == [DESCRIBED_TEXT], "there are no pictures"
     assert all(t is not None and t.startswith("Description number") for t in texts[DESCRIBED_TEXT])
     assert described_origins(project) == {DESCRIBED_TEXT: "tiny-vlm via endpoint"}
@@ -93,7 +93,7 @@ def test_answers_of_each_kind_are_kept_apart_and_not_asked_again(tmp_path, serve
     assert str(odd["text"]).startswith("A ? [31mred thing")
     assert odd["tokens_in"] is None
     assert odd["tokens_out"] is None
-    texts = described_texts(project, open_dataset(project))[DESCRIBED_TEXT]
+    texts = described_texts(project)[DESCRIBED_TEXT]
     usable = [status in ("ok", "cut") for status, _ in ANSWERED.values()]
     assert [text is not None for text in texts] == [True, *usable]
     assert len(texts[list(ANSWERED).index("verbose") + 1]) == 10 * 160
@@ -252,8 +252,9 @@ def test_limits_stop_in_time(tmp_path, server, count):
     assert "about 0.00 at the prices given" in str(told)
     ask(project, server.url, model="b", limits=Limits(tokens=700))
     assert 12 + 3 <= count() <= 12 + 6
-    with pytest.raises(InputError, match="--budget needs --price-in"):
-        ask(project, server.url, limits=Limits(money=1.0))
+    for prices in (Prices(), Prices(into=1.0), Prices(out=1.0)):  # what is left out is not free
+        with pytest.raises(InputError, match="--budget needs --price-in"):
+            ask(project, server.url, limits=Limits(money=1.0), prices=prices)
 
 
 def test_a_dry_run_sends_nothing_and_says_what_it_would(tmp_path, server, count):
@@ -327,11 +328,44 @@ def test_the_command_line_keeps_secrets_too(tmp_path):
         assert secret not in done.stdout + done.stderr
 
 
+def test_a_longer_answer_that_was_asked_for_is_neither_cut_nor_beyond_the_limit(tmp_path, server, count):
+    from medleyrec.features.describe.budget import Limits
+
+    project = make_shop(tmp_path, ["manner: verbose"])
+    ask(project, server.url, body={"max_completion_tokens": 10**6}, limits=Limits(tokens=10_000))
+    assert count() == 0, "it might take a million"
+    ask(project, server.url, body={"max_completion_tokens": 10**6})
+    assert records(project)["000", DESCRIBED_TEXT]["status"] == "ok"
+
+
+def test_what_the_network_library_logs_holds_no_key(tmp_path, server, caplog):
+    project = make_shop(tmp_path, ["a chair"])
+    with caplog.at_level("DEBUG"):
+        ask(project, server.url + "?api_key=quer7secret")
+    assert "quer7secret" not in caplog.text
+
+
+def test_an_address_that_the_network_library_refuses_is_one_sentence(tmp_path):
+    url = f"http://me:{PASSWORD.split()[0]}@xn--/v1"
+    with pytest.raises(InputError, match="--url is not an address") as caught:
+        ask(make_shop(tmp_path, ["a chair"]), url)
+    assert PASSWORD.split()[0] not in "".join(traceback.format_exception(caught.value))
+
+
+def test_a_dry_run_of_what_costs_nothing_writes_nothing(tmp_path):
+    project = make_shop(tmp_path, ["a chair"])
+    command = [sys.executable, "-m", "medleyrec.cli", "describe", str(project), "--template", "--dry-run"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "--dry-run says what --url or --local would cost" in done.stderr
+    assert not descriptions_folder(project).exists()
+
+
 def test_views_can_be_chosen(tmp_path, server, count):
     project = make_shop(tmp_path, ["a chair", "a table"], pictures=[0, 1])
     ask(project, server.url, views=["described_image"])
     assert count() == 2
-    assert list(described_texts(project, open_dataset(project))) == ["described_image"]
+    assert list(described_texts(project)) == ["described_image"]
     ask(project, server.url)
     assert count() == 6
-    assert list(described_texts(project, open_dataset(project))) == list(DESCRIPTIONS)
+    assert list(described_texts(project)) == list(DESCRIPTIONS)

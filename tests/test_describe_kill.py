@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from medleyrec.features.describe.log import NAME, AnswerLog
+from medleyrec.features.describe.log import NAME, AnswerLog, encoded
 from medleyrec.recipes.describe import descriptions_folder, report
 from medleyrec.schema import InputError
 from tests.describing import Hostile, ask, hostile, make_shop
@@ -105,6 +105,18 @@ def test_a_torn_tail_is_not_seen_and_cut_off(tmp_path):
         assert path.read_bytes().startswith(whole)
         assert path.read_bytes().count(b"\n") == len(lines) + 1
         assert b"\0" not in path.read_bytes(), "the tail is gone"
+
+
+def test_whole_lines_of_a_later_version_are_not_cut_off(tmp_path):
+    project = make_shop(tmp_path, ["a chair", "a table"])
+    with hostile(tmp_path / "calls.jsonl") as server:
+        ask(project, server.url, limit=1)
+        path = descriptions_folder(project) / NAME
+        later = encoded({"key": "k", "status": "kept", "text": "paid"}) + encoded({"note": "x"})
+        path.write_bytes(path.read_bytes() + later)
+        ask(project, server.url)
+        assert later in path.read_bytes()
+        assert (len(AnswerLog(path.parent)), AnswerLog(path.parent).damaged) == (2, 0)
 
 
 def test_damage_in_the_middle_costs_that_answer_alone_and_is_said(tmp_path):

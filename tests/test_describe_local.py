@@ -15,11 +15,11 @@ from medleyrec.features.describe.log import AnswerLog
 from medleyrec.features.describe.pace import Clock, Pace
 from medleyrec.features.describe.picture import small_jpeg
 from medleyrec.features.describe.series import AnswerSettings
-from medleyrec.recipes.describe import described_origins, descriptions_folder, run_describe
+from medleyrec.recipes.describe import descriptions_folder, run_describe
 from medleyrec.recipes.experiment import load_experiment
 from medleyrec.recipes.prepare import open_dataset
 from medleyrec.schema import DESCRIPTIONS, InputError
-from tests.describing import Told, make_shop
+from tests.describing import Told, described_origins, make_shop
 from tests.tiny_mllm import save_llava, save_qwen
 
 MAKERS = {
@@ -155,8 +155,12 @@ def test_other_weights_are_another_model(tmp_path, models):
     shutil.copytree(models("llava"), twin)
     place, name = find_local(str(twin), offline=True, say=print)
     assert name == find_local(str(models("llava")), offline=True, say=print)[1]
+    names = {name}
     weights = load_file(place.folder / "model.safetensors")
-    key = sorted(weights)[0]
-    weights[key] = weights[key] + 1
-    save_file(weights, place.folder / "model.safetensors", {"format": "pt"})
-    assert find_local(str(twin), offline=True, say=print)[1] != name
+    padded = {**weights, "a": torch.zeros(1 << 19), "zz": torch.zeros(1 << 19)}
+    for middle in (0.0, 1.0):  # two MiB from either end
+        save_file({**padded, "m": torch.full((4,), middle)}, place.folder / "model.safetensors", {"format": "pt"})
+        names.add(find_local(str(twin), offline=True, say=print)[1])
+    (twin / "generation_config.json").write_text('{"do_sample": true}')
+    names.add(find_local(str(twin), offline=True, say=print)[1])
+    assert len(names) == 4

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import math
+from datetime import date
 from email.utils import formatdate
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from medleyrec.features.describe.answers import Reply, judged
 from medleyrec.features.describe.ask import AgainError, Prompt, StoppedError
 from medleyrec.features.describe.budget import Budget, Call, Gate, Limits, SpentError
+from medleyrec.features.describe.config import DescribeConfig
 from medleyrec.features.describe.estimate import Prices, call_tokens, measured, text_tokens
 from medleyrec.features.describe.items import Item
 from medleyrec.features.describe.log import Stored
@@ -57,6 +59,7 @@ def test_waits_double_up_to_a_limit_with_a_random_half():
     assert most.wait(10_000) == 60
     assert most.wait(1, 7.0) == 7, "as the endpoint asks"
     assert most.wait(1, 1e9) == 300, "within reason"
+    assert most.wait(3, 0.0) == 4, "never sooner than without its word"
 
 
 @pytest.mark.parametrize(
@@ -106,6 +109,28 @@ def test_one_who_was_told_to_wait_holds_up_all():
     pace.hold(10)
     asyncio.run(pace.turn(1))
     assert clock.now() == 1030
+
+
+def test_after_a_pause_calls_keep_to_the_limits_too():
+    """Not all at once, though the turns of all had come meanwhile."""
+    starts = []
+
+    async def run() -> None:
+        clock = Clock()
+        pace = Pace(clock, requests=60 / 0.02)
+
+        async def one() -> None:
+            await pace.turn(1)
+            starts.append(clock.now())
+
+        asked = [asyncio.create_task(one()) for _ in range(5)]
+        await asyncio.sleep(0)
+        pace.hold(0.2)
+        await asyncio.gather(*asked)
+
+    asyncio.run(run())
+    assert starts[1] - starts[0] > 0.15
+    assert starts[4] - starts[1] > 0.04, "three times 0.02 s"
 
 
 def test_a_clock_that_is_stopped_lets_nobody_sleep():
@@ -180,6 +205,44 @@ def test_a_call_that_proves_larger_than_its_estimate_makes_the_next_estimates_la
             return call
 
     assert asyncio.run(run()).tokens_in == 60
+
+
+def test_what_a_call_taught_holds_for_those_that_wait_for_their_turn():
+    async def run() -> Call:
+        gate = Gate(budget_of(), Pace(ToldClock(), requests=60), 5)
+        async with gate.call(prompt(10)) as first:
+            second = gate.call(prompt(10))
+            waiting = asyncio.create_task(second.__aenter__())
+            await asyncio.sleep(0)
+            first.tokens_in = 30
+        found = await waiting
+        await second.__aexit__(None, None, None)
+        return found
+
+    assert asyncio.run(run()).tokens_in == 30
+
+
+@pytest.mark.parametrize(
+    ("body", "most"), [({}, 160), ({"max_completion_tokens": 4000}, 4000), ({"max_tokens": 7, "seed": 1}, 7)]
+)
+def test_the_most_of_an_answer_is_what_is_sent(body, most):
+    assert DescribeConfig(body=body).most_out == most
+
+
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        ({"model": "other"}, "model is no further field"),
+        ({"n": 4}, "n is no further field"),
+        ({"max_tokens": "7"}, "max_tokens is a whole number of tokens"),
+        ({"max_completion_tokens": 0}, "max_completion_tokens is a whole number"),
+        ({"seed": math.nan}, "it holds what JSON has not"),
+        ({"day": date(2020, 1, 1)}, "it holds what JSON has not"),
+    ],
+)
+def test_fields_of_a_request_that_cannot_be_reckoned_with(body, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        DescribeConfig(body=body)
 
 
 def test_no_call_is_sent_after_the_end():
@@ -285,6 +348,17 @@ def test_what_an_endpoint_says_of_an_error_is_one_short_line():
     assert error_message(b'{"error": "plain"}') == "plain"
     assert len(error_message(json.dumps({"error": "x" * 10_000}).encode())) == 200
     assert error_message(b"<html>") == ""
+
+
+def test_no_part_of_a_key_is_left_where_a_message_is_cut():
+    found = access("http://h/v1", None, {"OPENAI_API_KEY": "sk-abcdefghijkl"})
+    echo = json.dumps({"error": {"message": "x" * 190 + "sk-abcdefghijkl"}}).encode()
+    assert "sk-" not in error_message(echo, found.scrub)
+    with pytest.raises(AgainError) as inside:
+        read_reply(echo, JSON, found.scrub)
+    with pytest.raises(AgainError) as kind:
+        read_reply(b"", "x" * 30 + "sk-abcdefghijkl", found.scrub)
+    assert "sk-" not in f"{inside.value}{kind.value}"
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """DMESR: what leaks, what is left out, what stands where, and what alignment is for."""
 
+from itertools import permutations
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,9 @@ import torch.nn.functional as F
 
 from medleyrec.models import build, dmesr
 from medleyrec.models.align import alignment, different_items
+from medleyrec.models.masking import SLOW
 from medleyrec.models.views import ViewRows, retrieval_recall
+from medleyrec.recipes.inspect_dmesr import dmesr_figures
 from medleyrec.schema import (
     ATTRIBUTES,
     DESCRIBED_BOTH,
@@ -231,6 +235,15 @@ def test_recall_of_a_view_by_another_is_a_share_of_the_items():
     assert retrieval_recall(rows, DESCRIBED_TEXT, DESCRIBED_IMAGE, k=6) == 0, "all alike: nothing is found"
 
 
+def test_descriptions_that_no_item_has_both_of_have_no_recall():
+    """Descriptions may cover few items yet; a number that there is none of cannot be written down."""
+    everything = {*permutations(DESCRIPTIONS, 2)}
+    for lacking, known in (((), everything), (range(1, V), {*permutations((DESCRIBED_TEXT, DESCRIBED_BOTH), 2)})):
+        found = dmesr_figures(model(content(missing={DESCRIBED_IMAGE: tuple(lacking)})))
+        assert set(found) == {f"recall@10 of an item's {sought} from its {query}" for query, sought in known}
+        assert set(found.values()) == {1.0}, "there are fewer than ten items"
+
+
 def world(items: int, *, latent: int = 16, seed: int = 0) -> Features:
     """Every view is the same latent of an item, turned its own way, and noise of a third of its size."""
     rng = np.random.default_rng(seed)
@@ -276,6 +289,21 @@ def test_what_it_is_and_what_it_lacks_is_said():
     assert "in place of sentences about attributes" in told
     assert "in place of what a language model wrote" in " ".join(model(items=("image", "text")).notes)
     assert "alignment is off" in " ".join(model(items=(DESCRIBED_IMAGE, DESCRIBED_BOTH), align="image-text").notes)
+
+
+def test_what_is_set_in_vain_is_said():
+    assert model(backbone="bert4rec", mask=0.3, mask_last=0.2).notes[1:] == (SLOW,)
+    said = model(heads=1, norm=False, residual=False, cross_heads=4, coarse="linear", temperature=0.2, pool=9).notes
+    assert len(said) == 1, "all of these are read"
+    told = model(mask=0.3, mask_last=0.2).notes[-1]
+    assert told.startswith("DMESR on sasrec with")
+    assert told.endswith("has no use for mask and mask_last.")
+    assert "for heads." in model(backbone="gru4rec", heads=1).notes[-1]
+    alone = {"items": (ATTRIBUTES,), "coarse": "linear", "norm": False, "residual": False, "cross_heads": 4}
+    told = model(**alone, temperature=0.2, pool=9).notes[-1]
+    assert told.endswith("for coarse and norm and residual and cross_heads and temperature and pool.")
+    item = model(fusion="item", items=(*ALL, "text"), cross_heads=4, norm=False).notes[-1]
+    assert item.endswith("for norm.")
 
 
 def test_settings_that_do_not_fit_are_one_sentence():

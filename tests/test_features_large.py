@@ -48,7 +48,7 @@ def test_large_pictures_are_decoded_one_at_a_time(monkeypatch):
         return on_white(image, side)
 
     monkeypatch.setattr(decode, "_on_white", counted)
-    monkeypatch.setattr(decode, "_cores", lambda: 4)
+    monkeypatch.setattr(decode, "cores", lambda: 4)
     contents = [encoded(np.full((50, 50), n, np.uint8), "PNG") for n in range(8)]
     read_all(contents, lambda content: read_picture(content, 24, 10**6))
     assert most > 1, "small ones are decoded side by side"

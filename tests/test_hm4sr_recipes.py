@@ -11,6 +11,7 @@ from medleyrec.dataset import PrepareConfig, leave_one_out, prepare
 from medleyrec.models.hm4sr_settings import HM4SRSettings
 from medleyrec.recipes import ablate
 from medleyrec.recipes.ablate import run_ablate
+from medleyrec.recipes.encode import run_encode
 from medleyrec.recipes.experiment import load_experiment
 from medleyrec.recipes.labels import categories_of
 from medleyrec.recipes.listener import Listener
@@ -115,6 +116,38 @@ def test_rows_are_compared_with_the_first_recipe_on_the_same_events(shop, tmp_pa
     (shop / "ablation" / "hm4sr" / "less.npy").unlink()
     assert not run_ablate(three, Heard(), project=shop, table_only=True).rows[2].metrics
     assert str(run_ablate(three, Heard(), project=shop)) == str(found), "what is missing is made again"
+
+
+def test_a_row_of_vectors_that_were_encoded_anew_is_pending(tmp_path):
+    shop = tmp_path / "shop"
+    goods = [{"item_id": f"i{n:02d}", "title": f"thing {n} of kind {n % 3}"} for n in range(12)]
+    prepare(tables(circle(users=20), goods), shop / "dataset", PrepareConfig(min_user_events=1, min_item_events=1))
+
+    def encode(width: int) -> None:
+        wanted = {"image": "none", "text_settings": {"width": width}}
+        run_encode(load_experiment(shop, flags={"encode": wanted}), Listener())
+
+    both = [recipe(tmp_path, "text", items=["id", "text"]), recipe(tmp_path, "ids", items=["id"])]
+    encode(8)
+    found = run_ablate(both, Heard(), project=shop)
+    assert found.finished
+    encode(4)
+    rows = run_ablate(both, Heard(), project=shop, table_only=True).rows
+    assert [bool(row.metrics) for row in rows] == [False, True], "ids alone are as they were"
+    encode(8)
+    assert str(run_ablate(both, Heard(), project=shop, table_only=True)) == str(found)
+
+
+def test_rows_are_judged_as_they_ask_and_compared_where_that_is_alike(shop, tmp_path):
+    sections = {"a": "", "b": "", "later": '[split]\nkind = "time"\n', "unseen": "[evaluate]\nmask_seen = true\n"}
+    four = [recipe(tmp_path, name, items=["id"], width=4 if name == "b" else 8) for name in sections]
+    for path, section in zip(four, sections.values(), strict=True):
+        path.write_text(path.read_text() + section)
+    found = run_ablate(four, Heard(), project=shop)
+    assert found.finished
+    assert [row.against is None for row in found.rows] == [True, False, True, True]
+    assert found.rows[3].metrics["ndcg@10"].value > found.rows[0].metrics["ndcg@10"].value, "nobody takes an item twice"
+    assert str(run_ablate(four, Heard(), project=shop, table_only=True)) == str(found)
 
 
 def test_an_interruption_leaves_the_rest_pending(shop, tmp_path, monkeypatch):

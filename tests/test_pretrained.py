@@ -120,6 +120,13 @@ def test_a_map_of_a_convolutional_model_is_averaged_over_places():
     assert pool_picture(output, "mean").tolist() == [[1.5, 5.5]]
 
 
+def test_without_a_pooler_the_mean_is_taken(models):
+    output = type("Output", (), {"last_hidden_state": torch.tensor([[[1.0], [3]]]), "pooler_output": None})
+    assert pool_picture(output, "auto").tolist() == [[2]]
+    with pytest.raises(InputError, match="has no pooler; take pooling = mean or cls"):
+        pool_picture(output, "pooler")
+
+
 def test_mean_is_the_default(models):
     folder = models("bert")
     auto, mean = opened(TEXT, folder), opened(TEXT, folder, pooling="mean")
@@ -265,6 +272,63 @@ def test_long_texts_are_cut(models):
         opened(TEXT, models("bert"), max_tokens=65).encode([b"red"])
 
 
+def test_models_that_count_places_from_the_padding_have_fewer(models):
+    encoder = opened(TEXT, models("roberta"))
+    assert encoder.encode([b"red " * 100]).reasons == (None,)
+    assert encoder.tower.limit == 32
+    with pytest.raises(InputError, match="reads at most 32 tokens"):
+        opened(TEXT, models("roberta"), max_tokens=33).encode([b"red"])
+
+
+def test_a_sentence_model_of_long_contexts_is_cut_as_others_are(models, monkeypatch):
+    from medleyrec.features.pretrained import towers
+
+    monkeypatch.setattr(towers, "MOST_TOKENS", 8)
+    found = opened(TEXT, models("sentence")).encode([b"red " * 6, b"red " * 50]).vectors
+    np.testing.assert_allclose(found[0], found[1], atol=1e-6)
+
+
+def test_a_static_model_of_sentence_transformers(models):
+    from sentence_transformers import SentenceTransformer
+
+    folder = models("static")
+    encoder = opened(TEXT, folder)
+    expected = SentenceTransformer(str(folder), device="cpu").encode(TEXTS, show_progress_bar=False)
+    np.testing.assert_allclose(encoder.encode(CONTENTS).vectors, unit(expected), atol=1e-5)
+    assert encoder.encode(["\u0301".encode()]).reasons == ("no known character",)
+    with pytest.raises(InputError, match="reads texts of any length; leave max_tokens out"):
+        opened(TEXT, folder, max_tokens=9).encode(CONTENTS)
+
+
+def test_siglip_is_not_given_shorter_texts_than_it_knows(models):
+    with pytest.raises(InputError, match="padded to its full length; leave max_tokens out"):
+        opened(TEXT, models("siglip"), max_tokens=9).encode(CONTENTS)
+
+
+def test_one_content_without_numbers_does_not_end_a_run(models, monkeypatch):
+    encoder = opened(TEXT, models("bert"))
+    vectors = encoder.tower.vectors
+
+    def overflowing(texts):
+        found = vectors(texts)
+        found[[i for i, text in enumerate(texts) if text == "zq"]] = float("inf")
+        return found
+
+    monkeypatch.setattr(encoder.tower, "vectors", overflowing)
+    assert encoder.encode([b"zq"]).reasons == ("the model gives no finite vector",)
+
+
+def test_a_model_that_fails_is_one_sentence(models, monkeypatch):
+    encoder = opened(TEXT, models("bert"))
+
+    def failing(texts):
+        raise TypeError("forward() got an unexpected keyword\nand more")
+
+    monkeypatch.setattr(encoder.tower, "vectors", failing)
+    with pytest.raises(InputError, match=r"bert cannot compute vectors \(forward\(\) got an unexpected keyword\); is"):
+        encoder.encode([b"red"])
+
+
 def test_a_prompt_stands_before_each_text(models):
     folder = models("bert")
     told = opened(TEXT, folder, prompt="red ").encode([b"shirt"]).vectors
@@ -284,6 +348,10 @@ def test_the_revision_follows_files_and_settings_that_matter(models, tmp_path):
     for settings in ({"pooling": "cls"}, {"max_tokens": 9}, {"prompt": "a "}, {"dtype": "bfloat16"}):
         assert opened(TEXT, folder, **settings).revision != first
     assert opened(TEXT, folder, dtype="float32", device="cpu").revision == first, "auto is float32 on a CPU"
+    for name in ("sentence_roberta_config.json", "router_config.json"):
+        (tmp_path / "elsewhere" / name).write_text("{}")
+        assert opened(TEXT, tmp_path / "elsewhere").revision != first
+        (tmp_path / "elsewhere" / name).unlink()
     config = tmp_path / "elsewhere" / "config.json"
     config.write_text(config.read_text().replace('"gelu"', '"relu"'))
     assert opened(TEXT, tmp_path / "elsewhere").revision != first
@@ -373,6 +441,15 @@ def test_damaged_and_partial_folders_are_sentences(models, tmp_path):
     index = {"weight_map": {"a": "model-00001-of-00002.safetensors"}}
     (tmp_path / "m" / "model.safetensors.index.json").write_text(json.dumps(index))
     with pytest.raises(InputError, match=r"model-00001-of-00002\.safetensors is missing"):
+        opened(TEXT, tmp_path / "m")
+
+
+@pytest.mark.parametrize("index", ["[]", '{"weight_map": 3}', '{"weight_map": {"a": ["b"]}}'])
+def test_a_broken_index_of_weights_is_no_traceback(models, tmp_path, index):
+    shutil.copytree(models("bert"), tmp_path / "m")
+    (tmp_path / "m" / "model.safetensors").unlink()
+    (tmp_path / "m" / "model.safetensors.index.json").write_text(index)
+    with pytest.raises(InputError, match="is missing; copy all its files"):
         opened(TEXT, tmp_path / "m")
 
 

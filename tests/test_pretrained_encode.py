@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from medleyrec.dataset.cuts import SplitConfig, make_split
@@ -57,8 +59,6 @@ def bazaar(tmp_path_factory):
 @pytest.fixture
 def shop(bazaar, tmp_path):
     """A project of its own over the same dataset."""
-    import shutil
-
     shutil.copytree(bazaar, tmp_path / "shop")
     return Project(tmp_path / "shop", listener=Heard())
 
@@ -115,6 +115,17 @@ def test_a_second_time_no_model_is_opened(shop, models, monkeypatch):
 
     monkeypatch.setattr(text, "open_text_tower", lambda *a: pytest.fail("the model was opened"))
     assert shop.encode(text=str(models / "bert"), image="none")["text"].unchanged
+
+
+def test_the_pointer_follows_a_model_that_moved(shop, models, tmp_path):
+    (tmp_path / "here").mkdir()
+    shutil.copytree(models / "bert", tmp_path / "here" / "bert")
+    shop.encode(text=str(tmp_path / "here" / "bert"), image="none")
+    (tmp_path / "here").rename(tmp_path / "there")
+    with pytest.raises(InputError, match="is in no folder here"):
+        encoder_of(shop.folder, split_of(shop), "text")
+    assert shop.encode(text=str(tmp_path / "there" / "bert"), image="none")["text"].unchanged
+    assert encoder_of(shop.folder, split_of(shop), "text").encode([b"red"]).reasons == (None,)
 
 
 def test_settings_of_a_fitted_encoder(shop):
@@ -196,8 +207,7 @@ def test_commits_grow_while_an_encoder_is_quick_and_shrink_while_it_is_slow(monk
 def describe(monkeypatch, answers):
     """As if descriptions had been written; `answers(dataset)` gives view -> one entry per item."""
     module = types.ModuleType("medleyrec.recipes.describe")
-    module.described_texts = lambda project, dataset, use=None: answers(dataset)
-    module.described_origins = lambda project, use=None: {"described_text": "template (stand-in)"}
+    module.described_views = lambda project, dataset, use=None: ("template (stand-in)", answers(dataset))
     monkeypatch.setitem(sys.modules, "medleyrec.recipes.describe", module)
 
 
@@ -205,22 +215,22 @@ def test_no_views_without_descriptions(shop, models):
     assert list(shop.encode(text=str(models / "bert"), image="none")) == ["text"]
 
 
-def test_the_attributes_of_an_item_are_sentences(shop):
-    rows = {
+def test_the_attributes_of_an_item_are_a_sentence():
+    row = {
         "title": "A <b>red</b> shirt",
         "description": "x" * 300,
         "categories": [["Clothes", "Shirts"], ["Other"]],
         "brand": None,
         "price": 12.5,
     }
-    content = Attributes(shop.dataset)
-    content.columns = {name: [types.SimpleNamespace(as_py=lambda value=value: value)] for name, value in rows.items()}
-    assert content.at(0).decode() == (
+    catalogue = pa.Table.from_pylist([row, dict.fromkeys(row)])
+    content = Attributes(types.SimpleNamespace(catalogue=catalogue, item_ids=["", "a", "b"], num_items=3))
+    assert len(content) == 2
+    assert content[0].decode() == (
         "The item has these attributes: title is A red shirt; categories are Clothes, Shirts; price is 12.5; "
         "description is " + "x" * 100
     )
-    content.columns = {name: [types.SimpleNamespace(as_py=lambda: None)] for name in rows}
-    assert content.at(0) is None
+    assert content[1] is None
 
 
 def test_views_are_made_by_the_text_encoder(shop, models, monkeypatch):

@@ -3,6 +3,7 @@
 The network is never asked here.
 """
 
+import json
 import os
 import shutil
 import socket
@@ -55,6 +56,10 @@ def fill(cache: Path, source: Path) -> Path:
     (home / "refs").mkdir(parents=True)
     (home / "refs" / "main").write_text(COMMIT)
     shutil.copytree(source, home / "snapshots" / COMMIT)
+    files = [*(path.name for path in source.iterdir()), "README.md", "pytorch_model.bin", "onnx/config.json"]
+    tree = {"format_version": 1, "files": {name: {"size": 1, "blob_id": "0" * 40} for name in files}}
+    (home / "trees").mkdir()
+    (home / "trees" / f"{COMMIT}.json").write_text(json.dumps(tree))  # all that the hub has, fetched or not
     return home / "snapshots" / COMMIT
 
 
@@ -103,6 +108,12 @@ def test_a_cut_download_goes_on(bert, cache):
 
     assert fetched(NAME, say=lambda _: None, download=download).commit == COMMIT
     assert asked == [NAME]
+
+
+def test_a_download_that_was_cut_before_a_small_file_goes_on(bert, cache):
+    """Without its tokenizer, or modules.json, a model would be opened otherwise, or not at all."""
+    (fill(cache, bert) / "tokenizer.json").unlink()
+    assert find_model(NAME) is None
 
 
 @pytest.mark.parametrize("by", ["argument", "environment"])
@@ -170,3 +181,41 @@ def test_absent_libraries_are_one_sentence(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**os.environ})
     assert done.stdout == "pretrained encoders need more packages: pip install 'medleyrec[features]'\n" * 2
+
+
+def test_what_another_program_fetched_in_part_is_said(bert, cache, tmp_path):
+    """Of a model with CLS pooling, transformers alone fetches no modules.json."""
+    from medleyrec.features import VectorStore
+    from medleyrec.recipes.encoders import Encoders
+    from medleyrec.recipes.experiment import EncodeConfig
+    from medleyrec.recipes.listener import Listener
+
+    snapshot, told, listener = fill(cache, bert), [], Listener()
+    listener.say = told.append
+
+    def opened(**settings):
+        config = EncodeConfig(text=NAME, offline=True, text_settings=settings)
+        Encoders(VectorStore(tmp_path), None, config, listener).of("text", "text", [], refit=False)
+
+    opened()
+    assert told == [], "the cache knows that nothing is missing"
+    shutil.rmtree(snapshot.parents[1] / "trees")
+    opened(pooling="cls")
+    assert told == []
+    opened()
+    assert told[0].startswith(f"Caution: another program left {NAME} in the local cache, perhaps in part: if it")
+
+
+def test_a_model_with_code_of_its_own_is_one_sentence_without_transformers(bert, tmp_path):
+    shutil.copytree(bert, tmp_path / "m")
+    config = json.loads((tmp_path / "m" / "config.json").read_text())
+    (tmp_path / "m" / "config.json").write_text(json.dumps({**config, "auto_map": {}}))
+    code = (
+        "import sys; sys.modules['transformers'] = None\n"
+        "from medleyrec.features.pretrained import find_model\n"
+        "try: find_model(sys.argv[1])\n"
+        "except ValueError as error: print(error)\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "m")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "pretrained encoders need more packages: pip install 'medleyrec[features]'\n"

@@ -153,6 +153,13 @@ def test_every_pair_of_models_is_compared_once(shop, run):
     assert all(c.p_holm >= c.p for c in report.comparisons)
 
 
+def test_what_fusion_must_beat_is_the_best_model_of_ids_alone(shop, run):
+    weak = shop.fit("gru4rec", items=["id"], **TINY)
+    report = shop.evaluate([weak, run], examples=0)
+    assert [row.name for row in report.models if row.kind == "model"] == ["gru4rec (id)", "sasrec (id)"]
+    assert report.plain == "sasrec (id)"
+
+
 def medley_evaluate(folder, *args):
     env = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "160"}
     command = [sys.executable, "-m", "medleyrec.cli", "evaluate", str(folder), *args]

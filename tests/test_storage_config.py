@@ -67,10 +67,11 @@ def test_nan_is_refused_in_json(tmp_path):
 
 
 def test_damage_is_one_sentence(tmp_path):
-    (tmp_path / "a.json").write_text("{")
     (tmp_path / "a.npy").write_bytes(b"\x93NUMPY")
-    with pytest.raises(InputError, match="is not valid JSON"):
-        storage.read_json(tmp_path / "a.json")
+    for damaged in ("{", "[" * 100_000, "9" * 5000):
+        (tmp_path / "a.json").write_text(damaged)
+        with pytest.raises(InputError, match="is not valid JSON"):
+            storage.read_json(tmp_path / "a.json")
     with pytest.raises(InputError, match="is damaged"):
         storage.open_array(tmp_path / "a.npy")
     with pytest.raises(InputError, match="does not exist"):

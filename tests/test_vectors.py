@@ -140,6 +140,31 @@ def test_files_of_ids_that_do_not_fit(tmp_path):
         read_ids(tmp_path / "a.json")
 
 
+def test_files_of_ids_that_are_damaged(tmp_path):
+    (tmp_path / "long.csv").write_text("item_id,rank\n" + "x" * 200_000 + ",1\n")
+    with pytest.raises(InputError, match=r"long\.csv is not valid CSV \(field larger than"):
+        read_ids(tmp_path / "long.csv")
+    (tmp_path / "long.json").write_text(f"[{'9' * 5000}]")
+    with pytest.raises(InputError, match=r"long\.json is not valid JSON"):
+        read_ids(tmp_path / "long.json")
+    (tmp_path / "IDS.TSV").write_text("item_id\trank\n7\t1\n")
+    assert read_ids(tmp_path / "IDS.TSV") == ["7"]
+
+
+def test_other_columns_of_a_parquet_are_not_read(tmp_path, monkeypatch):
+    rows = {"item_id": ["a", "b"], "vector": [[1.0], [2.0]], "picture": [b"x" * 1000] * 2}
+    pq.write_table(pa.table(rows), tmp_path / "v.parquet")
+    read, asked = pq.ParquetFile.read, []
+    monkeypatch.setattr(pq.ParquetFile, "read", lambda self, **more: asked.append(more) or read(self, **more))
+    assert read_vectors(tmp_path / "v.parquet")[0].tolist() == [[1], [2]]
+    assert asked == [{"columns": ["item_id", "vector"]}]
+
+
+def test_the_named_ids_are_taken_or_none(tmp_path):
+    torch.save({"item_ids": IDS, "vectors": torch.from_numpy(ROWS)}, tmp_path / "a.pt")
+    assert read_vectors(tmp_path / "a.pt", id_column="sku")[1] is None
+
+
 # --- checks
 
 
@@ -164,6 +189,7 @@ def test_rows_without_ids_are_refused_unless_they_are_said_to_be_in_order(shop, 
         (ROWS, [*IDS[:-1], "i03"], "the id 'i03' is there twice, in rows 4 and 12; leave one of them out"),
         (np.where(ROWS[4, 2] == ROWS, np.nan, ROWS), IDS, r"item 'i04' \(row 5\) holds nan at place 3; mend it"),
         (np.where(ROWS[7, 0] == ROWS, -np.inf, ROWS), IDS, r"item 'i07' \(row 8\) holds -inf at place 1"),
+        (ROWS, [*IDS[:-1], "\ud800"], r"the id '\\ud800' in row 12 is no valid Unicode"),
         (ROWS[:, 0], IDS, r"the shape \(12,\); a table of \(items, numbers\) is needed"),
         (ROWS[:, :0], IDS, r"the shape \(12, 0\); 1 to 65,536 numbers per item are needed"),
         (np.full((12, 2), "x"), IDS, "of type <U1; floating point or whole numbers are needed"),
@@ -220,6 +246,10 @@ def test_objects_are_never_read(tmp_path):
     np.save(tmp_path / "o.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
     with pytest.raises(InputError, match=r"o\.npy cannot be read"):
         read_vectors(tmp_path / "o.npy")
+    with (tmp_path / "z.npy").open("wb") as file:
+        np.savez(file, a=np.zeros((2, 2)))
+    with pytest.raises(InputError, match=r"z\.npy holds several arrays"):
+        read_vectors(tmp_path / "z.npy")
     torch.save({"vectors": torch.zeros(2, 2), "made by": slice(1)}, tmp_path / "o.pt")
     with pytest.raises(InputError, match="holds more than tensors, or is damaged; objects are never read"):
         read_vectors(tmp_path / "o.pt")

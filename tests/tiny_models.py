@@ -5,6 +5,7 @@ No network. The words of the tokenizers are those of the tests; everything else 
 
 from __future__ import annotations
 
+import shutil
 import string
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,37 @@ def save_bert(folder: Path, *, pooler: bool = True) -> Path:
     torch.manual_seed(0)
     BertModel(config, add_pooling_layer=pooler).eval().save_pretrained(folder)
     bert_tokenizer().save_pretrained(folder)
+    return folder
+
+
+def save_roberta(folder: Path) -> Path:
+    """A RoBERTa of width 16: of its 34 places, 32 are for tokens. Its tokenizer says nothing of that."""
+    from transformers import RobertaConfig, RobertaModel
+
+    config = RobertaConfig(vocab_size=len(wordpieces()), max_position_embeddings=34, pad_token_id=1, **BODY)
+    _seeded(RobertaModel, config).save_pretrained(folder)
+    bert_tokenizer(max_length=10**6).save_pretrained(folder)
+    return folder
+
+
+def save_sentence(folder: Path) -> Path:
+    """The BERT with mean pooling, as sentence-transformers saves it."""
+    from sentence_transformers import SentenceTransformer, models
+
+    parts = [models.Transformer(str(save_bert(folder / "bert"))), models.Pooling(BODY["hidden_size"])]
+    SentenceTransformer(modules=parts, device="cpu").save(str(folder))
+    shutil.rmtree(folder / "bert")
+    return folder
+
+
+def save_static(folder: Path) -> Path:
+    """A vector of width 8 for each word, and nothing else, as sentence-transformers saves it."""
+    from sentence_transformers import SentenceTransformer, models
+
+    torch.manual_seed(0)
+    words = bert_tokenizer().backend_tokenizer
+    static = models.StaticEmbedding(words, embedding_dim=8)
+    SentenceTransformer(modules=[static], device="cpu").save(str(folder))
     return folder
 
 

@@ -120,7 +120,7 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path} does not exist") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # JSONDecodeError, UnicodeDecodeError, numbers of thousands of digits
         raise InputError(f"{path} is not valid JSON ({error}); delete it and run the step that made it again") from None
 
 

@@ -71,6 +71,8 @@ def describe(
         return
     if sum((url is not None, local is not None, answers is not None, template)) > 1:
         raise InputError("give one of --url, --local, --answers and --template at a time")
+    if dry_run and url is None and local is None:
+        raise InputError("--dry-run says what --url or --local would cost; give one of them")
     flags: dict[str, Any] = {"model": model, "order": order, "concurrency": concurrency}
     flags["views"] = None if views is None else [_view(part) for part in views.split(",") if part.strip()]
     flags = {name: value for name, value in flags.items() if value is not None}

@@ -37,7 +37,9 @@ from medleyrec.schema import InputError
 def train(
     target: Target,
     model: Annotated[str | None, typer.Option(help="One of `medley models`.", show_default="sasrec")] = None,
-    items: Annotated[str | None, typer.Option(help="What an item is: id, text, image, attributes, described_text, ...")] = None,
+    items: Annotated[
+        str | None, typer.Option(help="What an item is: id, text, image, attributes, described_text, ...")
+    ] = None,
     seed: Annotated[int | None, typer.Option(min=0, show_default="0")] = None,
     refit: Annotated[
         bool, typer.Option("--refit", help="Train on all events, for the epochs the finished run needed; to be served.")

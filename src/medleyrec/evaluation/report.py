@@ -131,7 +131,7 @@ class Report:
     popularity: str = "popularity"
     """Name of the model row that everything must beat."""
     plain: str | None = None
-    """Name of the model row without content, which fusion must beat."""
+    """Name of the best model row without content, which fusion must beat."""
     slices: tuple[SliceRow, ...] = ()
     comparisons: tuple[Comparison, ...] = ()
     protocols: tuple[Protocol, ...] = ()

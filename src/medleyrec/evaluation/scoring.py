@@ -31,10 +31,7 @@ class NotFiniteError(InputError):
 
 
 class Scores:
-    """The scores (B, C) of one batch, handed out in checked blocks.
-
-    hidden_from: see `Hidden`; None where every candidate counts.
-    """
+    """The scores (B, C) of one batch, handed out in checked blocks."""
 
     def __init__(self, ranker: Ranker, batch: Batch, candidates: Tensor, *, user_names: Names | None) -> None:
         self.model, self.batch, self.user_names = ranker.name, batch, user_names
@@ -44,7 +41,10 @@ class Scores:
             raise ValueError(f"model {self.model!r} gave scores of shape {tuple(self.values.shape)}, not {wanted}")
 
     def blocks(self, hidden: Hidden | None) -> Iterator[tuple[int, int, Tensor]]:
-        """First row, last row (exclusive) and block (b, C); one block on an accelerator, where launches cost more."""
+        """First row, last row (exclusive) and block (b, C); one block on an accelerator, where launches cost more.
+
+        hidden: None where every candidate counts.
+        """
         rows, width = self.values.shape
         height = max(1, _BLOCK // width if self.values.device.type == "cpu" else rows)
         for start in range(0, rows, height):

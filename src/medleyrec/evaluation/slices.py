@@ -3,7 +3,7 @@
 Head and tail are those of the field: about a fifth of the users, or of the items, has the most events, and is the head.
 
 Letters:  E events   V items, row 0 being padding
-Each function takes arrays and gives name -> mask (E,). The masks of one function part the events.
+Each function `by_...` takes arrays and gives name -> mask (E,); its masks part the events.
 """
 
 from __future__ import annotations

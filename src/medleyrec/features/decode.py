@@ -36,7 +36,8 @@ LARGE = 4_000_000
 BLOCK_SIZE = 64 << 20
 """Bytes that Pillow asks for at once. Pieces as large go back to the system when they are freed; those of its default
 stay with the thread that asked, and every thread would come to keep as much as its largest picture took."""
-_alone = threading.Lock()
+one_large = threading.Lock()
+"""Held while a large picture is decoded."""
 
 
 class UnreadableError(Exception):
@@ -47,12 +48,12 @@ def read_picture(content: bytes, side: int, max_pixels: int) -> Picture:
     """(S, S, 3) uint8, upright, on white. Raises UnreadableError and nothing else."""
     if not content:
         raise UnreadableError(EMPTY)
-    image = _opened(content, max_pixels)
+    image = opened(content, max_pixels)
     try:
-        _check_size(image, max_pixels)
+        check_size(image, max_pixels)
         image.draft(None, (2 * side, 2 * side))  # JPEG only: at least this size, never larger than needed
-        with _alone if image.width * image.height > LARGE else nullcontext():
-            square = _upright(image, _on_white(_eight_bits(image), side))
+        with one_large if image.width * image.height > LARGE else nullcontext():
+            square = upright(image, _on_white(eight_bits(image), side))
             image.close()  # its pixels go before the next large picture comes
             return np.asarray(square)
     except UnreadableError:
@@ -64,7 +65,7 @@ def read_picture(content: bytes, side: int, max_pixels: int) -> Picture:
 
 def read_all(contents: Sequence[bytes], work: Callable[[bytes], R]) -> list[R]:
     """`work` on each content, in threads (Pillow works outside the interpreter's lock), with warnings kept silent."""
-    with silent(), ThreadPoolExecutor(_cores()) as pool:
+    with silent(), ThreadPoolExecutor(cores()) as pool:
         return list(pool.map(work, contents))
 
 
@@ -75,7 +76,8 @@ def silent() -> Iterator[None]:
         yield
 
 
-def _cores() -> int:
+def cores() -> int:
+    """Threads that decode at the same time."""
     affinity = getattr(os, "sched_getaffinity", None)
     return min(8, len(affinity(0)) if affinity else os.cpu_count() or 1)
 
@@ -91,7 +93,8 @@ def _formats() -> tuple[str, ...]:
     return tuple(f for f in FORMATS if f in Image.OPEN)
 
 
-def _opened(content: bytes, max_pixels: int) -> Any:
+def opened(content: bytes, max_pixels: int) -> Any:
+    """A Pillow image whose pixels are not read yet. Raises UnreadableError where it is of no known format."""
     from PIL import Image
     from PIL.JpegImagePlugin import JpegImageFile
 
@@ -107,7 +110,8 @@ def _opened(content: bytes, max_pixels: int) -> Any:
         raise UnreadableError("truncated JPEG" if cut else UNKNOWN) from None
 
 
-def _check_size(image: Any, max_pixels: int) -> None:
+def check_size(image: Any, max_pixels: int) -> None:
+    """Raises UnreadableError where decoding would take too much memory."""
     width, height = image.size
     scalable = image.format == "JPEG" and not image.info.get("progressive")
     limit = max_pixels * (JPEG_SCALE if scalable else 1)
@@ -119,7 +123,7 @@ def _too_many(limit: int) -> str:
     return f"too many pixels (limit {limit})"
 
 
-def _eight_bits(image: Any) -> Any:
+def eight_bits(image: Any) -> Any:
     """Grey pictures of 16 or 32 bits become 8 bits; others pass."""
     from PIL import Image
 
@@ -153,8 +157,8 @@ def _on_white(image: Any, side: int) -> Any:
     return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
 
 
-def _upright(original: Any, square: Any) -> Any:
-    """Turned as the camera's tag says; on a square that can follow the resizing."""
+def upright(original: Any, image: Any) -> Any:
+    """`image` turned as the camera's tag of `original` says; that can follow the resizing."""
     from PIL import Image
 
     turn = Image.Transpose
@@ -170,5 +174,5 @@ def _upright(original: Any, square: Any) -> Any:
     try:
         tag = original.getexif().get(ORIENTATION)
     except Exception:  # a damaged tag block: the pixels are still good
-        return square
-    return square.transpose(turns[tag]) if tag in turns else square
+        return image
+    return image.transpose(turns[tag]) if tag in turns else image

@@ -44,10 +44,11 @@ def ready_model(kind: type[Pretrained], store: VectorStore, config: Config) -> P
     """A pretrained encoder. Where the store keeps a pointer to it, its weights are opened only when they are needed."""
     encoder = kind.fit([], config)
     folder = store.fitted(encoder.name, encoder.revision)
-    if folder is None:
+    known = None if folder is None else read_facts(folder)
+    if known is not None:
+        encoder.expect_width(known["width"])
+    if known is None or known["config"]["model"] != encoder.place.model:  # the pointer follows a model that moved
         store.keep_fitted(encoder.revision, encoder)
-    else:
-        encoder.expect_width(read_facts(folder)["width"])
     return encoder
 
 

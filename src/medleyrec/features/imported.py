@@ -154,9 +154,19 @@ def _check_shape(vectors: NDArray[Any]) -> None:
 def _check_ids(ids: list[str]) -> None:
     first: dict[str, int] = {}
     for row, name in enumerate(ids, start=1):
+        if not _is_text(name):
+            raise InputError(f"the id {name!r} in row {row} is no valid Unicode; no item has it: leave it out")
         if name in first:
             raise InputError(f"the id {name!r} is there twice, in rows {first[name]} and {row}; leave one of them out")
         first[name] = row
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _check_numbers(ids: list[str], vectors: NDArray[Any]) -> None:

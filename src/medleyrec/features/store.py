@@ -148,10 +148,11 @@ class Space:
         if {k: state.get(k) for k in self._identity} != self._identity:
             raise InputError(f"{self.folder} was written by another version; delete this folder and encode again")
         self._count, self._reasons = int(state["count"]), list(state["reasons"])
-        self._map()
+        self.remap()
         self._index = KeyIndex(self._records["key"])
 
-    def _map(self) -> None:
+    def remap(self) -> None:
+        """Map the committed rows anew; the memory of what was read is let go."""
         mapped = []
         for path, dtype in self._paths:
             size = path.stat().st_size if path.exists() else 0
@@ -191,7 +192,7 @@ class Space:
         count = self._count + len(keys)
         write_json(self.folder / "space.json", {**self._identity, "count": count, "reasons": known})
         self._count, self._reasons = count, known
-        self._map()
+        self.remap()
         self._index.add(keys)
 
     def _codes(self, rows: Int64s) -> NDArray[np.uint16]:

@@ -239,7 +239,7 @@ def _blocks(space: Space, rows: Int64s) -> Iterator[NDArray[np.float16]]:
         block = np.zeros((len(some), space.width), np.float16)
         there = some >= 0
         block[there] = space.gather(some[there])
-        space._map()  # mapped anew, what was read is let go
+        space.remap()
         yield block
 
 

@@ -33,7 +33,7 @@ def read_vectors(path: Path, *, id_column: str | None = None, key: str | None = 
     kind = path.suffix.lower()
     try:
         if kind == ".npy":
-            return np.load(path, mmap_mode="r", allow_pickle=False), None
+            return _from_numpy(path), None
         if kind in (".pt", ".pth"):
             return _from_torch(path, id_column, key)
         if kind == ".safetensors":
@@ -66,7 +66,7 @@ def read_ids(path: Path, id_column: str | None = None) -> list[str]:
 def _json_ids(path: Path, text: str) -> list[str]:
     try:
         ids = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # JSONDecodeError and numbers of thousands of digits among them
         raise InputError(f"{path} is not valid JSON ({error}); write a list of ids") from None
     if not isinstance(ids, list) or not all(isinstance(i, str | int) and not isinstance(i, bool) for i in ids):
         raise InputError(f'{path} is not a JSON list of ids; write one such as ["A17", "B03"]')
@@ -74,7 +74,11 @@ def _json_ids(path: Path, text: str) -> list[str]:
 
 
 def _csv_ids(path: Path, text: str, id_column: str | None) -> list[str]:
-    rows = [row for row in csv.reader(text.splitlines(), delimiter="\t" if path.suffix == ".tsv" else ",") if row]
+    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
+    try:
+        rows = [row for row in csv.reader(text.splitlines(), delimiter=delimiter) if row]
+    except csv.Error as error:
+        raise InputError(f"{path} is not valid CSV ({error}); mend it, or write one id a line") from None
     if not rows:
         raise InputError(f"{path} is empty; write one id a line")
     wanted = id_column or ITEM
@@ -84,6 +88,13 @@ def _csv_ids(path: Path, text: str, id_column: str | None) -> list[str]:
     if id_column or len(rows[0]) > 1:
         raise InputError(f"{path} has no column {wanted!r} (there are: {', '.join(rows[0][:8])}); give --id-column")
     return [row[0].strip() for row in rows]
+
+
+def _from_numpy(path: Path) -> Table:
+    found = np.load(path, mmap_mode="r", allow_pickle=False)
+    if not isinstance(found, np.ndarray):  # an .npz by its content
+        raise InputError(f"{path} holds several arrays; save the one of vectors alone, np.save(...)")
+    return found
 
 
 def _from_torch(path: Path, id_column: str | None, key: str | None) -> tuple[Table, list[str] | None]:
@@ -98,7 +109,7 @@ def _from_torch(path: Path, id_column: str | None, key: str | None) -> tuple[Tab
         ) from None
     if not isinstance(found, Mapping):
         return _table(found), None
-    ids = next((found[k] for k in (id_column, *ID_KEYS) if k in found), None)
+    ids = next((found[k] for k in ((id_column,) if id_column else ID_KEYS) if k in found), None)
     tensors = {str(k): v for k, v in found.items() if getattr(v, "ndim", 0) == 2}
     return _table(tensors[_one(path, sorted(tensors), key)]), None if ids is None else [str(i) for i in _plain(ids)]
 
@@ -122,13 +133,14 @@ def _from_parquet(path: Path, id_column: str | None, key: str | None) -> tuple[T
         raise InputError(f"{path} has no column {told!r} (there are: {', '.join(names[:8])}); give --id-column")
     types = {name: file.schema_arrow.field(name).type for name in names if name != told}
     lists = [n for n, t in types.items() if pa.types.is_list(t) or pa.types.is_large_list(t) or _fixed(t)]
-    table = file.read()
+    numbers = [n for n, t in types.items() if pa.types.is_integer(t) or pa.types.is_floating(t)]
+    if not lists and not numbers:
+        raise InputError(f"{path} has no column of numbers or lists of numbers beside {told!r}")
+    chosen = [_one(path, sorted(lists), key)] if lists else numbers
+    table = file.read(columns=[told, *chosen])  # other columns may be texts and pictures
     ids = ["" if i is None else str(i) for i in table.column(told).to_pylist()]
     if lists:
-        return _listed(table.column(_one(path, sorted(lists), key)), ids), ids
-    numbers = [n for n, t in types.items() if pa.types.is_integer(t) or pa.types.is_floating(t)]
-    if not numbers:
-        raise InputError(f"{path} has no column of numbers or lists of numbers beside {told!r}")
+        return _listed(table.column(chosen[0]), ids), ids
     return np.stack([_floats(table.column(n)) for n in numbers], axis=1), ids
 
 

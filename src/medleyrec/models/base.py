@@ -62,7 +62,7 @@ class SequenceModel(nn.Module):
     rows: ItemRows
     max_length: int
     objective: Literal["softmax", "bce"] = "softmax"
-    """What states are taught with: the softmax over the catalogue, or one random item that is not to follow."""
+    """What each target is told from: all of the catalogue (softmax), or one random item."""
     padding_class: bool = False
     """Whether row 0 is a class of the training softmax, as in some published code; it is never a candidate."""
     uses_times: bool = False
@@ -81,9 +81,7 @@ class SequenceModel(nn.Module):
 
     def last_state(self, batch: Batch, table: Tensor) -> Tensor:
         """State (B, D) after the whole of each row. A row without events gets the state of one padding event."""
-        states = self.encode(batch, table).states
-        last = (batch.lengths - 1).clamp(min=0)
-        return states[torch.arange(len(states), device=states.device), last]  # (B, D)
+        return at_ends(self.encode(batch, table).states, batch.lengths)
 
     def extra_losses(self, batch: Batch, encoding: Encoding, table: Tensor) -> dict[str, Tensor]:
         """Weighted losses beside the softmax over the catalogue, by name."""
@@ -91,6 +89,11 @@ class SequenceModel(nn.Module):
 
     def scores(self, batch: Batch, candidates: Tensor) -> Tensor:
         return Frozen(self).scores(batch, candidates)
+
+
+def at_ends(states: Tensor, lengths: Tensor) -> Tensor:
+    """Of states (B, L, D) the last one of each row, (B, D); the first where a row is empty."""
+    return states[torch.arange(len(states), device=states.device), (lengths - 1).clamp(min=0)]
 
 
 class Frozen:

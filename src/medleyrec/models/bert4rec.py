@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from medleyrec.config import Config
 from medleyrec.models.backbones import SMALL
-from medleyrec.models.base import Encoding, Taught
-from medleyrec.models.masking import appended, drawn, whole_rows
+from medleyrec.models.base import Encoding, Taught, at_ends
+from medleyrec.models.masking import SLOW, appended, drawn, places, whole_rows
 from medleyrec.models.plain import AttentionSettings, PlainModel
 from medleyrec.schema import Batch, Facts, Features, Mask
 
@@ -36,7 +36,7 @@ class BERT4Rec(PlainModel):
     Settings: ClassVar[type[Config]] = BERT4RecSettings
     causal = False
     name = "bert4rec"
-    notes = ("bert4rec needs several times the epochs of sasrec; see that train.epochs and train.patience allow them.",)
+    notes = (SLOW,)
 
     def __init__(
         self,
@@ -57,13 +57,13 @@ class BERT4Rec(PlainModel):
         """Masks anew at every call, from torch's generator; the targets are the masked items."""
         items, lengths = whole_rows(batch)
         masked = drawn(lengths, items.shape[1], self.settings.mask, last=self.settings.mask_last)
+        at = places(masked)
         states = self.states(table[items], masked, lengths)
-        return Taught(states[masked], items[masked], Encoding(states))
+        return Taught(states.flatten(0, 1)[at], items.flatten()[at], Encoding(states))
 
     def last_state(self, batch: Batch, table: Tensor) -> Tensor:
         items, lengths, masked = appended(batch, self.max_length)
-        states: Tensor = self.states(table[items], masked, lengths)[masked]  # one position per row: (B, D)
-        return states
+        return at_ends(self.states(table[items], masked, lengths), lengths)
 
     def states(self, x: Tensor, masked: Tensor, lengths: Tensor) -> Tensor:
         """x (B, W, D) item rows, masked (B, W) -> (B, W, D). What stands at a masked position is never looked at."""

@@ -28,10 +28,10 @@ from torch import Tensor, nn
 from medleyrec.config import Config
 from medleyrec.models.align import alignment, different_items
 from medleyrec.models.backbones import BACKBONES, Shape
-from medleyrec.models.base import Encoding, SequenceModel, Taught
+from medleyrec.models.base import Encoding, SequenceModel, Taught, at_ends
 from medleyrec.models.cross import CrossFusion
 from medleyrec.models.dmesr_settings import DMESRSettings, notes_of
-from medleyrec.models.masking import appended, drawn, whole_rows
+from medleyrec.models.masking import appended, drawn, places, whole_rows
 from medleyrec.models.views import ViewRows
 from medleyrec.schema import Batch, Facts, Features, Mask
 
@@ -89,15 +89,16 @@ class DMESR(SequenceModel):
             return super().taught(batch, table)
         items, lengths = whole_rows(batch)
         masked = drawn(lengths, items.shape[1], self.settings.mask, last=self.settings.mask_last)
+        at = places(masked)
         states = self.told(items, masked, lengths, table)
-        return Taught(states[masked], items[masked], Encoding(states))
+        return Taught(states.flatten(0, 1)[at], items.flatten()[at], Encoding(states))
 
     def last_state(self, batch: Batch, table: Tensor) -> Tensor:
         """On bert4rec the state of a mask after the last event."""
         if self.causal:
             return super().last_state(batch, table)
         items, lengths, masked = appended(batch, self.max_length)
-        return self.told(items, masked, lengths, table)[masked]  # one position per row: (B, D)
+        return at_ends(self.told(items, masked, lengths, table), lengths)
 
     def told(self, items: Tensor, masked: Tensor, lengths: Tensor, table: Tensor) -> Tensor:
         """States (B, W, D) of rows (B, W) whose `masked` events are hidden, in all sides, before they are looked at."""

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from medleyrec.config import Config
 from medleyrec.models.items import Scaling
+from medleyrec.models.masking import SLOW
 from medleyrec.models.views import COARSE, FINE
 from medleyrec.schema import DESCRIBED_IMAGE, DESCRIBED_TEXT, DESCRIPTIONS, ID, PICTURE, TEXT
 
@@ -96,7 +97,7 @@ class DMESRSettings(Config):
 
 
 def notes_of(settings: DMESRSettings) -> tuple[str, ...]:
-    """What it is, what these views do not allow, and which are not what is meant."""
+    """What it is, what these views do not allow, which are not what is meant, and what was set in vain."""
     items, notes = settings.items, [RECONSTRUCTION]
     if settings.fusion == "sequence" and not settings.crosses:
         notes.append(f"DMESR with {' and '.join(items)} alone: there is nothing to fuse, cross-attention is off.")
@@ -108,4 +109,25 @@ def notes_of(settings: DMESRSettings) -> tuple[str, ...]:
         notes.append("DMESR without descriptions: nothing here was written by a language model.")
     if TEXT in items:
         notes.append("DMESR takes the texts' own vectors as a fine view, in place of sentences about attributes.")
+    if settings.backbone == "bert4rec":
+        notes.append(SLOW)
+    if vain := _in_vain(settings):
+        notes.append(f"DMESR on {settings.backbone} with {' and '.join(items)} has no use for {' and '.join(vain)}.")
     return tuple(notes)
+
+
+def _in_vain(settings: DMESRSettings) -> list[str]:
+    """Settings that differ from their defaults and that nothing reads."""
+    unread = {
+        "heads": settings.backbone == "gru4rec",
+        "mask": settings.backbone != "bert4rec",
+        "mask_last": settings.backbone != "bert4rec",
+        "coarse": len(set(COARSE) & set(settings.items)) < 2,
+        "norm": not settings.crosses,
+        "residual": not settings.crosses,
+        "cross_heads": not settings.crosses and settings.fusion != "item",
+        "temperature": not settings.pairs,
+        "pool": not settings.pairs,
+    }
+    defaults = type(settings).model_fields
+    return [name for name, idle in unread.items() if idle and getattr(settings, name) != defaults[name].default]

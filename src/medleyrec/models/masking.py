@@ -12,6 +12,9 @@ from torch import Tensor
 
 from medleyrec.schema import PAD, Batch
 
+SLOW = "bert4rec needs several times the epochs of sasrec; see that train.epochs and train.patience allow them."
+"""For the user of a model that learns from masked events."""
+
 
 def whole_rows(batch: Batch) -> tuple[Tensor, Tensor]:
     """Items (B, W) of each row with the target of its last event appended, and lengths (B,). Other targets are moot."""
@@ -34,6 +37,14 @@ def drawn(lengths: Tensor, width: int, share: float, *, last: float = 0.0) -> Te
     some = lot.argsort(1).argsort(1) < count[:, None]
     only_last = torch.rand(len(lengths), device=lengths.device) < last
     return torch.where(only_last[:, None], position == lengths[:, None] - 1, some) & real
+
+
+def places(masked: Tensor) -> Tensor:
+    """Where in the flattened rows the masked positions (B, W) are: (T,), rising.
+
+    Only the device knows how many there are: ask before the states are computed, and the host does not wait for these.
+    """
+    return masked.flatten().nonzero()[:, 0]
 
 
 def appended(batch: Batch, max_length: int) -> tuple[Tensor, Tensor, Tensor]:

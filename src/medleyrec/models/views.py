@@ -67,7 +67,7 @@ class View(ContentPart):
 class ViewRows(ItemRows):
     """`rows(ids)` -> (n, D) raw item vectors [coarse; fine; id], as far as these sides are there; row 0 is zero.
 
-    fused: whether the fine side is what the coarse vector asks of the fine views, item by item (cross.py).
+    fused: heads by which the coarse vector asks the fine views, item by item (cross.py); 0 takes their mean.
     """
 
     def __init__(

@@ -3,9 +3,9 @@
     <project>/ablation/<model>/<recipe>.json    one finished row: its settings, runs, metrics with intervals
                                <recipe>.npy     its NDCG@10 of every test event, mean over its seeds
 A recipe is a TOML file with [model] and [train]. The same command continues where it was stopped: finished runs and
-rows are found, an interrupted run goes on. Rows that are not finished are printed as pending. Every finished row is
-compared with the first recipe on the same events; p is corrected after Holm over the rows of the table. Recipes of
-several models may stand in one table; where two share a name, their folders tell them apart.
+rows are found, an interrupted run goes on. Rows that are not finished are printed as pending. Every finished row that
+is judged as the first recipe is compared with it on the same events; p is corrected after Holm over the rows of the
+table. Recipes of several models may stand in one table; where two share a name, their folders tell them apart.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import numpy as np
 from medleyrec import storage
 from medleyrec.config import parse
 from medleyrec.dataset.cuts import make_split
+from medleyrec.dataset.split import Split
 from medleyrec.evaluation.comparisons import Comparison, compare_all
 from medleyrec.evaluation.metrics import Values, event_values, mean_over_seeds, metric_names
 from medleyrec.evaluation.statistics import Estimate, intervals
@@ -31,8 +32,8 @@ from medleyrec.recipes.listener import Listener
 from medleyrec.recipes.prepare import open_dataset
 from medleyrec.recipes.ranking import ranks_of
 from medleyrec.recipes.run import Run
-from medleyrec.recipes.train import run_train
-from medleyrec.schema import FEATURES, TEST, InputError
+from medleyrec.recipes.train import run_name, run_train
+from medleyrec.schema import FEATURES, TEST, EvalEvents, InputError
 
 FOLDER = "ablation"
 COMPARED = "ndcg@10"
@@ -47,7 +48,7 @@ class Row:
     seeds: tuple[int, ...] = ()
     metrics: dict[str, Estimate] = field(default_factory=dict)
     against: Comparison | None = None
-    """The row minus the first recipe, by NDCG@10; None for the first one and where either is pending."""
+    """The row minus the first recipe, by NDCG@10; None for it, where either is pending, or judged in another way."""
     refused: str = ""
 
     def __str__(self) -> str:
@@ -119,11 +120,14 @@ def _experiment(path: Path, project: Path, listener: Listener) -> Experiment:
 
 
 def _compared(rows: list[Row], experiments: dict[str, Experiment]) -> tuple[Row, ...]:
-    """With each finished row's difference from the first one."""
-    files = {row.name: _values_file(experiments[row.name], row.name) for row in rows if row.metrics}
-    if len(files) < 2 or rows[0].name not in files:
+    """With each finished row's difference from the first one, as far as they are judged alike."""
+    if not rows or not rows[0].metrics:
         return tuple(rows)
     first = experiments[rows[0].name]
+    alike = [row.name for row in rows if row.metrics and _judging(experiments[row.name]) == _judging(first)]
+    files = {name: _values_file(experiments[name], name) for name in alike}
+    if len(files) < 2:
+        return tuple(rows)
     events = make_split(open_dataset(first.project), first.split).eval_events(TEST)
     values = {name: Values((COMPARED,), np.load(path)[:, None].astype(np.float64)) for name, path in files.items()}
     pairs = [(name, rows[0].name) for name in files if name != rows[0].name]
@@ -135,26 +139,38 @@ def _run(row: Row, experiment: Experiment, seeds: int, listener: Listener) -> tu
     """The row, and whether the user stopped the work."""
     runs = []
     for seed in range(experiment.train.seed, experiment.train.seed + seeds):
-        train = experiment.train.model_copy(update={"seed": seed})
-        run, interrupted = run_train(experiment.model_copy(update={"train": train}), listener)
+        run, interrupted = run_train(_seeded(experiment, seed), listener)
         if interrupted:
             return row, True
         runs.append(run)
     return _judged(row.name, experiment, runs), False
 
 
+def _seeded(experiment: Experiment, seed: int) -> Experiment:
+    return experiment.model_copy(update={"train": experiment.train.model_copy(update={"seed": seed})})
+
+
 def _judged(name: str, experiment: Experiment, runs: Sequence[Run]) -> Row:
     split = runs[0].split
     events = split.eval_events(TEST)
-    measured = metric_names(experiment.evaluate.cutoffs)
-    values = [
-        event_values(ranks_of(run.ranker, split, events, max_length=run.model.max_length), measured) for run in runs
-    ]
-    shared = mean_over_seeds(values)
+    shared = mean_over_seeds([_values(run, split, events, experiment) for run in runs])
     row = Row(name=name, seeds=tuple(run.record["seed"] for run in runs), metrics=intervals(shared, events.users))
     storage.save_array(_values_file(experiment, name), shared[COMPARED].astype(np.float32))
     _save(row, experiment, runs)
     return row
+
+
+def _values(run: Run, split: Split, events: EvalEvents, experiment: Experiment) -> Values:
+    options = experiment.evaluate
+    ranks = ranks_of(
+        run.ranker,
+        split,
+        events,
+        max_length=run.model.max_length,
+        candidates=options.candidates,
+        mask_seen=options.mask_seen,
+    )
+    return event_values(ranks, metric_names(options.cutoffs))
 
 
 def _save(row: Row, experiment: Experiment, runs: Sequence[Run]) -> None:
@@ -169,7 +185,7 @@ def _save(row: Row, experiment: Experiment, runs: Sequence[Run]) -> None:
 
 
 def _found(name: str, experiment: Experiment, seeds: int | None) -> Row:
-    """The finished row of the same settings, dataset and seeds (None: any); a pending one where there is none."""
+    """The finished row of the same settings, dataset, vectors and seeds (None: any); else a pending one."""
     path = _values_file(experiment, name).with_suffix(".json")
     if not path.exists() or not path.with_suffix(".npy").exists():
         return Row(name=name)
@@ -178,6 +194,8 @@ def _found(name: str, experiment: Experiment, seeds: int | None) -> Row:
     if seeds is not None:
         wanted = list(range(experiment.train.seed, experiment.train.seed + seeds))
     if told.get("settings") != _settings(experiment) or told.get("seeds") != wanted:
+        return Row(name=name)
+    if told.get("runs") != [run_name(_seeded(experiment, seed)) for seed in wanted]:  # of vectors encoded since anew
         return Row(name=name)
     return Row(name=name, seeds=tuple(told["seeds"]), metrics={n: Estimate(**e) for n, e in told["metrics"].items()})
 
@@ -195,10 +213,16 @@ def _settings(experiment: Experiment) -> dict[str, Any]:
         "model": name,
         "model_settings": checked.model_dump(mode="json"),
         "train": experiment.train.model_dump(mode="json", exclude={"seed", "device", "checkpoint_minutes"}),
-        "split": experiment.split.model_dump(mode="json"),
+        **_judging(experiment),
         "cutoffs": list(experiment.evaluate.cutoffs),
         "dataset": open_dataset(experiment.project).manifest["identity"],
     }
+
+
+def _judging(experiment: Experiment) -> dict[str, Any]:
+    """On which events and among which items; what is as by default is not named."""
+    among = experiment.evaluate.model_dump(mode="json", include={"candidates", "mask_seen"}, exclude_defaults=True)
+    return {"split": experiment.split.model_dump(mode="json"), **among}
 
 
 def _difference(found: Comparison | None) -> str:

@@ -10,17 +10,11 @@ from collections.abc import Callable, Sequence
 from typing import overload
 
 from medleyrec.dataset.dataset import Dataset
-from medleyrec.features.text import TextField, TextFields, item_text
+from medleyrec.features.describe.items import Items
+from medleyrec.features.text import TextFields, item_text
 from medleyrec.schema import DESCRIBED_BOTH, DESCRIBED_IMAGE, DESCRIBED_TEXT, Int64s
 
 COLUMNS = ("title", "description", "categories", "brand", "price")
-ATTRIBUTE_WORDS: dict[TextField, str] = {
-    "title": "title is",
-    "categories": "categories are",
-    "brand": "brand is",
-    "price": "price is",
-    "description": "description is",
-}
 LONGEST_VALUE = 100
 """Characters of an attribute's value that the sentence takes."""
 
@@ -56,18 +50,17 @@ class Texts(Lazy):
         return item_text(**values, use=self.use).encode() or None
 
 
-class Attributes(Texts):
-    """An item's original text as sentences: "The item has these attributes: title is ...; brand is ..."."""
+class Attributes(Lazy):
+    """An item's original text as a sentence: "The item has these attributes: title is ...; brand is ..."."""
 
     def __init__(self, dataset: Dataset) -> None:
-        super().__init__(dataset, TextFields(fields=tuple(ATTRIBUTE_WORDS)))
-        self.single = {name: TextFields(fields=(name,)) for name in ATTRIBUTE_WORDS}
+        self.items = Items(dataset)
+
+    def __len__(self) -> int:
+        return len(self.items)
 
     def at(self, index: int) -> bytes | None:
-        values = {name: column[index].as_py() for name, column in self.columns.items()}
-        told = {name: item_text(**values, use=use)[:LONGEST_VALUE].rstrip() for name, use in self.single.items()}
-        said = "; ".join(f"{ATTRIBUTE_WORDS[name]} {value}" for name, value in told.items() if value)
-        return f"The item has these attributes: {said}".encode() if said else None
+        return self.items[index + 1].attributes(LONGEST_VALUE).encode() or None
 
 
 class Described(Lazy):

@@ -13,7 +13,6 @@ from medleyrec.dataset.dataset import Dataset
 from medleyrec.features.describe.answers import EMPTY, FAILED, OK, REFUSED, Reply, judged
 from medleyrec.features.describe.asking import Asking, ask_all, source_of
 from medleyrec.features.describe.coverage import Coverage, chosen, covered, matching, told
-from medleyrec.features.describe.estimate import Prices
 from medleyrec.features.describe.given import read_answers
 from medleyrec.features.describe.items import Items
 from medleyrec.features.describe.log import AnswerLog, Writer
@@ -34,23 +33,20 @@ def descriptions_folder(project: Path) -> Path:
     return project / "descriptions"
 
 
-def described_texts(project: Path, dataset: Dataset, *, use: str | None = None) -> dict[str, list[str | None]]:
-    """Descriptions by view, entry i of item row i + 1; views without any are left out, and all are of one origin.
+def described_views(
+    project: Path, dataset: Dataset, *, use: str | None = None
+) -> tuple[str, dict[str, list[str | None]]]:
+    """Who wrote the descriptions ("NAME via endpoint", "template (stand-in)", "file: NAME", ...; empty where there are
+    none), and they by view, entry i of item row i + 1; views without any are left out, and all are of one origin.
 
     `use` names that origin; by default it is the one chosen by `medley describe --use`, else the most recent complete
     one, else the one with most answers.
     """
     found = _chosen(project, Items(dataset), use)
     if found is None:
-        return {}
+        return "", {}
     log, coverage = found
-    return {view: log.texts(coverage.keys[view]) for view in coverage.views}
-
-
-def described_origins(project: Path, *, use: str | None = None) -> dict[str, str]:
-    """Who wrote the descriptions of each view: "NAME via endpoint", "template (stand-in)", "file: NAME", ..."""
-    found = _chosen(project, Items(open_dataset(project)), use)
-    return {} if found is None else dict.fromkeys(found[1].views, found[1].series.origin)
+    return coverage.series.origin, {view: log.texts(coverage.keys[view]) for view in coverage.views}
 
 
 def _chosen(project: Path, items: Items, use: str | None) -> tuple[AnswerLog, Coverage] | None:
@@ -130,7 +126,7 @@ def _check(asking: Asking) -> None:
     prices, money = asking.prices, asking.limits.money
     if math.isnan(money) or not math.isfinite(prices.into + prices.out):
         raise InputError("--budget, --price-in and --price-out are amounts of money, such as 2.5")
-    if math.isfinite(money) and prices == Prices():
+    if math.isfinite(money) and not (prices.into and prices.out):
         raise InputError("--budget needs --price-in and --price-out, money per million tokens")
     if wrong := set(asking.retry) - {REFUSED, EMPTY, FAILED}:
         raise InputError(f"--retry {','.join(sorted(wrong))}: choose among refused, empty and failed, with commas")

@@ -19,7 +19,8 @@ from medleyrec.features import (
     load_encoder,
     open_features,
 )
-from medleyrec.recipes.contents import ATTRIBUTE_WORDS, Attributes, Described, Ids, Pictures, Texts, without_pictures
+from medleyrec.features.describe.items import VALUES
+from medleyrec.recipes.contents import Attributes, Described, Ids, Pictures, Texts, without_pictures
 from medleyrec.recipes.encoders import NONE, Encoders, check_encoder, origin_of
 from medleyrec.recipes.experiment import EncodeConfig, Experiment
 from medleyrec.recipes.listener import Listener
@@ -94,39 +95,35 @@ def _views(
     if encoders.imported(TEXT):
         chosen = [v for v in asked if config.views is not None or encoders.has_imported(TEXT, v)]
         return [_imported(dataset, view, TEXT) for view in chosen]
-    if config.views is None and not any(dataset.manifest["coverage"].get(c) for c in ATTRIBUTE_WORDS):
+    if config.views is None and not any(dataset.manifest["coverage"].get(c) for c in VALUES):
         asked = DESCRIPTIONS
-    described = _described(project, dataset, listener, use=use) if there and set(asked) & set(DESCRIPTIONS) else {}
+    told = there and set(asked) & set(DESCRIPTIONS)
+    origin, described = _described(project, dataset, listener, use=use) if told else ("", {})
     lacking = [v for v in asked if v != ATTRIBUTES and v not in described]
     if config.views is not None and lacking:
         raise InputError(f"there are no descriptions for {', '.join(lacking)} yet; run `medley describe` first")
-    origins = _origins(project, use=use) if described else {}
     wanted = []
     for view in asked:
         if view == ATTRIBUTES:
             wanted.append(Wanted(table=view, modality=TEXT, contents=Attributes(dataset), absent="no attribute"))
         elif view in described:
             content = Described(described[view])
-            absent, by = "not described", origins.get(view)
-            wanted.append(Wanted(table=view, modality=TEXT, contents=content, absent=absent, written=by))
+            wanted.append(Wanted(table=view, modality=TEXT, contents=content, absent="not described", written=origin))
     return wanted
 
 
-def _described(project: Path, dataset: Dataset, listener: Listener, *, use: str | None) -> dict[str, list[str | None]]:
-    from medleyrec.recipes.describe import described_texts
+def _described(
+    project: Path, dataset: Dataset, listener: Listener, *, use: str | None
+) -> tuple[str, dict[str, list[str | None]]]:
+    from medleyrec.recipes.describe import described_views
 
     pictures = Pictures(dataset)
-    found, bare = without_pictures(described_texts(project, dataset, use=use), lambda i: pictures[i] is not None)
+    origin, texts = described_views(project, dataset, use=use)
+    found, bare = without_pictures(texts, lambda i: pictures[i] is not None)
     if bare:
         share = bare / max(len(pictures), 1)
         listener.say(f"{share:.1%} of items have no picture: their picture views take the text view.")
-    return found
-
-
-def _origins(project: Path, *, use: str | None) -> dict[str, str]:
-    from medleyrec.recipes.describe import described_origins
-
-    return described_origins(project, use=use)
+    return origin, found
 
 
 def _encode(

@@ -74,14 +74,19 @@ class Encoders:
         return encoder
 
     def _pretrained(self, name: str, modality: str) -> Encoder:
-        from medleyrec.features.pretrained import MODEL_NAMES, fetched
+        from medleyrec.features.pretrained import MODEL_NAMES, fetched, pooling_in_doubt
 
         kind = pretrained_class(modality)
         named = {"model": MODEL_NAMES[name], "label": name} if name in MODEL_NAMES else {"model": name}
         where = f"encode.{modality}_settings"
         config = parse(kind.settings, {**named, **self._settings(modality)}, where=where)
         model, commit = getattr(config, "model", name), getattr(config, "commit", None)
-        fetched(model, commit, offline=self.config.offline, say=self.listener.say)
+        place = fetched(model, commit, offline=self.config.offline, say=self.listener.say)
+        if modality == TEXT and getattr(config, "pooling", "") == "auto" and pooling_in_doubt(place):
+            self.listener.say(
+                f"Caution: another program left {model} in the local cache, perhaps in part: if it has a pooling of "
+                f"its own, that is not there, and the mean is taken. Set {where}.pooling, or run `hf download {model}`."
+            )
         self.listener.step(f"open {name}", 0, 1)
         encoder = ready_model(kind, self.store, config)
         self.listener.step(f"open {name}", 1, 1)

@@ -203,7 +203,7 @@ def _report(
     headline = HEADLINE if 10 in experiment.evaluate.cutoffs else f"ndcg@{experiment.evaluate.cutoffs[0]}"
     oracle = oracle_of(experiment, data)
     models = [c for c in contestants if c.runs]
-    plain = next((c.name for c in models if c.runs[0].record["items"] == [ID]), None)
+    plain = _plain(models, values, headline)
     pairs = every_pair([c.name for c in models], [c.name for c in contestants if not c.runs], plain)
     kind = candidate_kind(split, experiment.evaluate.candidates)
     return Report(
@@ -235,6 +235,12 @@ def _report(
         audit=audit,
         command=command or _command(experiment),
     )
+
+
+def _plain(models: Sequence[Contestant], values: dict[str, Values], headline: str) -> str | None:
+    """The best model of ids alone: fusion must beat this one, not a weaker one beside it."""
+    names = [c.name for c in models if c.runs[0].record["items"] == [ID]]
+    return max(names, key=lambda name: float(values[name][headline].mean()), default=None)
 
 
 def _command(experiment: Experiment) -> str:

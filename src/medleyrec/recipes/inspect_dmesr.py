@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import permutations
 
 from medleyrec.models.dmesr import DMESR
@@ -12,11 +13,15 @@ RETRIEVED = 10
 
 
 def dmesr_figures(model: DMESR) -> dict[str, float]:
-    """Recall of each view from each other one, among all items, after the adapters; none where there is one view."""
+    """Recall of each description from each other one, among the items that have both, after the adapters.
+
+    Two that no item has both of are left out.
+    """
     views = [name for name in DESCRIPTIONS if name in model.rows.parts]
-    return {
+    found = {
         f"recall@{RETRIEVED} of an item's {sought} from its {query}": retrieval_recall(
             model.rows, query, sought, k=RETRIEVED
         )
         for query, sought in permutations(views, 2)
     }
+    return {sentence: recall for sentence, recall in found.items() if not math.isnan(recall)}

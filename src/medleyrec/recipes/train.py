@@ -96,6 +96,13 @@ def run_train(
     return open_run(folder), False
 
 
+def run_name(experiment: Experiment) -> str:
+    """Of the run that `run_train` makes, continues or finds: equal settings, data and vectors have equal names."""
+    split = make_split(open_dataset(experiment.project), experiment.split)
+    name: str = _record(_resolved(experiment), split, refit=False)["name"]
+    return name
+
+
 def _resolved(experiment: Experiment) -> Experiment:
     """With every setting of the model spelled out and checked."""
     cls = model_class(experiment.model.name)

@@ -93,7 +93,7 @@ def ask_all(
         running = Work(
             plan=plan,
             items=items,
-            asker=_asker(source, settings, Gate(budget, pace, settings.max_tokens)),
+            asker=_asker(source, settings, Gate(budget, pace, settings.most_out)),
             writer=writer,
             clock=clock,
             concurrency=settings.concurrency if source.access else 1,

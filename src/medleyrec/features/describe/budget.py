@@ -99,9 +99,8 @@ class Gate:
     @asynccontextmanager
     async def call(self, prompt: Prompt) -> AsyncIterator[Call]:
         """A call whose counts are its most; the caller puts what it took in their place."""
-        expected = math.ceil(prompt.tokens_in * self._ratio.get(prompt.view, 1.0))
-        await self.pace.turn(expected + self.most_out)
-        call = Call(expected, self.most_out)
+        await self.pace.turn(self._expected(prompt) + self.most_out)
+        call = Call(self._expected(prompt), self.most_out)  # others may have taught more while this one waited
         await self.budget.take(call)
         try:
             yield call
@@ -109,3 +108,6 @@ class Gate:
             ratio = call.tokens_in / max(1, prompt.tokens_in)
             self._ratio[prompt.view] = max(ratio, self._ratio.get(prompt.view, 1.0))
             self.budget.settle(call)
+
+    def _expected(self, prompt: Prompt) -> int:
+        return math.ceil(prompt.tokens_in * self._ratio.get(prompt.view, 1.0))

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import json
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from medleyrec.features.describe.series import AnswerSettings
+from medleyrec.features.describe.series import LENGTHS, AnswerSettings
 
 View = Literal["described_image", "described_text", "described_both"]
 Order = Literal["frequent", "uncertain", "catalogue"]
+OURS = ("model", "messages", "stream", "n")
+"""Fields of a request that answers, their origin and their cost are reckoned by."""
 
 
 class DescribeConfig(AnswerSettings):
@@ -35,3 +38,17 @@ class DescribeConfig(AnswerSettings):
     requests_per_minute: float | None = Field(default=None, gt=0)
     tokens_per_minute: float | None = Field(default=None, gt=0, description="tokens in, and the most that come out")
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = Field(default="auto", description="of a local model")
+
+    @field_validator("body")
+    @classmethod
+    def _sendable(cls, body: dict[str, Any]) -> dict[str, Any]:
+        if taken := [name for name in OURS if name in body]:
+            raise ValueError(f"{taken[0]} is no further field; leave it out")
+        for name in LENGTHS:
+            if name in body and (type(body[name]) is not int or body[name] < 1):
+                raise ValueError(f"{name} is a whole number of tokens, at least 1")
+        try:
+            json.dumps(body, allow_nan=False)
+        except (TypeError, ValueError, RecursionError):
+            raise ValueError("it holds what JSON has not, such as nan or a date") from None
+        return body

@@ -7,6 +7,7 @@ and 422 concern one question, all other statuses concern every question and end 
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import replace
 from types import ModuleType
 from typing import Any
@@ -17,7 +18,7 @@ from medleyrec.features.describe.budget import Call, Gate
 from medleyrec.features.describe.picture import data_url
 from medleyrec.features.describe.reply import error_code, error_message, read_reply
 from medleyrec.features.describe.retry import Retry, retry_after
-from medleyrec.features.describe.secret import Access
+from medleyrec.features.describe.secret import WRONG_URL, Access
 from medleyrec.features.describe.series import AnswerSettings
 from medleyrec.schema import InputError
 
@@ -47,6 +48,10 @@ class Endpoint:
             raise InputError(
                 f"the environment's proxy or certificate settings cannot be used ({type(error).__name__}); mend them"
             ) from None
+        try:
+            self.httpx.URL(access.address).host  # noqa: B018 (read for what it raises)
+        except (ValueError, self.httpx.InvalidURL):  # the message might quote a secret
+            raise InputError(WRONG_URL) from None
 
     def __repr__(self) -> str:
         return f"Endpoint({self.model} at {self.access.shown})"
@@ -75,7 +80,7 @@ class Endpoint:
             status, headers, content = await self._sent(prompt)
             if not 200 <= status < 300:
                 self._refused(status, headers, content)
-            reply = read_reply(content, headers.get("content-type", ""))
+            reply = read_reply(content, headers.get("content-type", ""), self.access.scrub)
         except CallError as error:
             if error.free:
                 call.tokens_in = call.tokens_out = 0
@@ -122,7 +127,7 @@ class Endpoint:
 
     def _refused(self, status: int, headers: Any, content: bytes) -> None:
         """Raises what the status means."""
-        message = error_message(content)
+        message = error_message(content, self.access.scrub)
         said = f" ({message})" if message else ""
         if status in REPEATED or status >= 500:
             if error_code(content) == "insufficient_quota":
@@ -159,4 +164,6 @@ def _httpx() -> ModuleType:
         import httpx
     except ImportError:
         raise InputError("calling an endpoint needs httpx; install it: pip install 'medleyrec[describe]'") from None
+    for name in ("httpx", "httpcore"):  # they log whole addresses, and a key may be part of one
+        logging.getLogger(name).setLevel(logging.WARNING)
     return httpx

@@ -66,7 +66,9 @@ def _jsonl(path: Path) -> Iterator[tuple[Any, Any, Any]]:
                     row = json.loads(line)
                     _check(path, row if isinstance(row, dict) else ())
                     yield row[ITEM], row[VIEW], row[ANSWER]
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except InputError:
+        raise
+    except (ValueError, RecursionError) as error:  # UnicodeDecodeError and numbers of thousands of digits among them
         raise InputError(f"{path}, line {number or 1}: not JSON in UTF-8 ({_line(error)}); mend that line") from None
 
 

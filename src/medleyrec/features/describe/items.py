@@ -30,10 +30,10 @@ class Item:
         return found if isinstance(found, str) else ", ".join(found)
 
     def attributes(self, longest: int) -> str:
-        """One sentence about all values that are known, each cut at `longest` characters; empty where none is."""
+        """All values that are known, each cut at `longest` characters, without a full stop; empty where none is."""
         known = {name: self.value(name)[:longest].strip() for name in VALUES}
         told = [f"{name} {'are' if name == CATEGORIES else 'is'} {value}" for name, value in known.items() if value]
-        return f"The item has these attributes: {'; '.join(told)}." if told else ""
+        return f"The item has these attributes: {'; '.join(told)}" if told else ""
 
 
 class Items:

@@ -16,15 +16,15 @@ from medleyrec.features.describe.answers import Reply
 from medleyrec.features.describe.ask import Prompt
 from medleyrec.features.describe.budget import Gate
 from medleyrec.features.describe.series import AnswerSettings
-from medleyrec.features.pretrained.files import model_files
+from medleyrec.features.pretrained.files import file_hashes
 from medleyrec.features.pretrained.hub import Say, fetched
 from medleyrec.features.pretrained.loading import LOCAL, explained, open_image_processor, open_tokenizer, quiet
 from medleyrec.features.pretrained.place import Place, is_hub_name
 from medleyrec.schema import InputError
-from medleyrec.storage import hash_bytes
+from medleyrec.storage import hash_file, hash_json
 
-EDGE = 1 << 20
-"""Bytes at the begin and end of each weights file that enter a fingerprint: fine-tuned twins differ there."""
+SPEECH = ("generation_config.json", "chat_template.json", "chat_template.jinja")
+"""Files that decide what a model is told and how it answers, beside those that decide vectors."""
 QWEN = ("qwen2_vl", "qwen2_5_vl")
 QWEN_PICTURE, QWEN_PAD = "<|vision_start|><|image_pad|><|vision_end|>", "<|image_pad|>"
 PLAIN = "USER: {image}{text} ASSISTANT:"
@@ -44,15 +44,9 @@ def find_local(model: str, *, offline: bool, say: Say) -> tuple[Place, str]:
 
 
 def _fingerprint(folder: Path) -> str:
-    parts = []
-    for path in model_files(folder):
-        with path.open("rb") as file:
-            size = file.seek(0, 2)
-            file.seek(0)
-            parts += [path.relative_to(folder).as_posix().encode(), size.to_bytes(8, "little"), file.read(EDGE)]
-            file.seek(max(0, size - EDGE))
-            parts.append(file.read(EDGE))
-    return hash_bytes(*parts)[:8]
+    """Of all that decides an answer, whole: fine-tuned twins may differ in the middle of their weights alone."""
+    speech = {name: hash_file(folder / name) for name in SPEECH if (folder / name).is_file()}
+    return hash_json({**file_hashes(folder), **speech})[:8]
 
 
 class LocalModel:

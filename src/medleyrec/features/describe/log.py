@@ -96,30 +96,28 @@ class AnswerLog:
         with self.path.open("rb") as file:
             for line in file:
                 record = decoded(line)
-                if record is None or not self._take(record, start, len(line)):
+                if record is None:
                     doubtful += 1
                 else:
+                    self._take(record, start, len(line))
                     self.damaged, doubtful, self._end = self.damaged + doubtful, 0, start + len(line)
                 start += len(line)
 
-    def _take(self, record: dict[str, Any], start: int, size: int) -> bool:
-        if "key" not in record:
-            return self._take_series(record)
+    def _take(self, record: dict[str, Any], start: int, size: int) -> None:
+        """What a later version may have written is passed over, and kept."""
+        if isinstance(record.get("series"), dict):
+            self._take_series(record["series"])
         status, view = record.get("status"), record.get("view")
-        if status not in STATUSES:
-            return False
+        if "key" not in record or status not in STATUSES:
+            return
         self.index[record["key"]] = Stored(
             status, str(view), str(record.get("series")), start, size, record.get("tokens_in"), record.get("tokens_out")
         )
-        return True
 
-    def _take_series(self, record: dict[str, Any]) -> bool:
-        if not isinstance(record.get("series"), dict):
-            return False
-        series = Series.from_json(record["series"], where=str(self.path))
+    def _take_series(self, values: dict[str, Any]) -> None:
+        series = Series.from_json(values, where=str(self.path))
         self.series.pop(series.id, None)
         self.series[series.id] = series
-        return True
 
     @contextmanager
     def writing(self, *, group: int = GROUP, clock: Callable[[], float] = time.monotonic) -> Iterator[Writer]:

@@ -43,13 +43,14 @@ class Pace:
 
     async def turn(self, tokens: int) -> None:
         """Returns when a call of so many tokens may be sent."""
-        now = self.clock.now()
-        at = max(now, self._next)
-        self._next = at + max(self._per_request, self._per_token * tokens)
-        if at > now:
-            await self.clock.sleep(at - now)
-        while (wait := self._held - self.clock.now()) > 0:
-            await self.clock.sleep(wait)
+        while True:
+            now = self.clock.now()
+            at = max(now, self._next, self._held)
+            self._next = at + max(self._per_request, self._per_token * tokens)
+            if at > now:
+                await self.clock.sleep(at - now)
+            if self._held <= at:  # else a pause was asked for meanwhile: all take their turns anew after it
+                return
 
     def hold(self, seconds: float) -> None:
         """No call for so long: the endpoint asked for it."""

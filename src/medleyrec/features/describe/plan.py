@@ -58,7 +58,7 @@ class Plan:
         for view, calls in self.calls.items():
             mean = self.known.get(view)
             into += self.tokens_in[view] if mean is None else calls * mean.tokens_in
-            out += calls * (self.series.settings.max_tokens if mean is None else mean.tokens_out)
+            out += calls * (self.series.settings.most_out if mean is None else mean.tokens_out)
         return round(into), round(out)
 
     def told(self, prices: Prices) -> str:

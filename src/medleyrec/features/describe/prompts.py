@@ -47,7 +47,8 @@ class Prompts(Config):
             if name is None:
                 return found[0][0]
             if name == "attributes":
-                return item.attributes(self.longest_value)
+                said = item.attributes(self.longest_value)
+                return f"{said}." if said else ""
             return item.value(name)[: self.longest_value].strip()
 
         template: str = getattr(self, view)

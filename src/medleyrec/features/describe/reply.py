@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from medleyrec.features.describe.answers import Reply, clean
 from medleyrec.features.describe.ask import AgainError
 
 MOST_TOKENS = 10**8
+Scrub = Callable[[str], str]
 
 
-def read_reply(content: bytes, content_type: str) -> Reply:
-    """Raises AgainError where this is no answer of a chat endpoint."""
+def read_reply(content: bytes, content_type: str, scrub: Scrub = str) -> Reply:
+    """Raises AgainError where this is no answer of a chat endpoint, with what `scrub` leaves of its words."""
     if "json" not in content_type.lower():
-        raise AgainError(f"an answer of type {clean(content_type)[:40] or 'unknown'}, not JSON")
+        raise AgainError(f"an answer of type {clean(scrub(content_type))[:40] or 'unknown'}, not JSON")
     body = _parsed(content)
     if body is None:
         raise AgainError("broken JSON")
     if body.get("error"):
-        raise AgainError(f"an error inside an answer{_said(error_message(content))}")
+        raise AgainError(f"an error inside an answer{_said(error_message(content, scrub))}")
     choice = _first(body.get("choices"))
     message = choice.get("message") if choice else None
     if choice is None or not isinstance(message, dict):
@@ -35,13 +37,16 @@ def read_reply(content: bytes, content_type: str) -> Reply:
     )
 
 
-def error_message(content: bytes) -> str:
-    """What an endpoint says of an error, on one line; empty where it says nothing that can be read."""
+def error_message(content: bytes, scrub: Scrub = str) -> str:
+    """What an endpoint says of an error, on one line; empty where it says nothing that can be read.
+
+    `scrub` comes first: half a secret, at the place where a line is cut, would not be known as one.
+    """
     body = _parsed(content) or {}
     found: Any = body.get("error") or body.get("message") or body.get("detail")
     if isinstance(found, dict):
         found = found.get("message")
-    return clean(found)[:200] if isinstance(found, str) else ""
+    return clean(scrub(found))[:200] if isinstance(found, str) else ""
 
 
 def error_code(content: bytes) -> str:

@@ -21,10 +21,12 @@ class Retry:
     draw: Callable[[], float] = random.random
 
     def wait(self, failures: int, asked: float | None = None) -> float:
-        """Seconds after so many failures of one question, at least 1; jitter keeps parallel calls apart."""
-        if asked is not None:
-            return min(asked, self.longest_wait)
-        return min(self.most, self.first * 2.0 ** min(failures - 1, 30)) * (0.5 + 0.5 * self.draw())
+        """Seconds after so many failures of one question, at least 1; jitter keeps parallel calls apart.
+
+        What is `asked` is obeyed where it is longer: some endpoints say 0, which would use up all tries at once.
+        """
+        own = min(self.most, self.first * 2.0 ** min(failures - 1, 30)) * (0.5 + 0.5 * self.draw())
+        return own if asked is None else max(own, min(asked, self.longest_wait))
 
 
 def retry_after(value: str | None, today: float) -> float | None:

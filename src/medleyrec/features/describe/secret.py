@@ -14,6 +14,7 @@ from medleyrec.schema import InputError
 
 DEFAULT_KEY = "OPENAI_API_KEY"
 HIDDEN = "[hidden]"
+WRONG_URL = "--url is not an address such as http://localhost:8000/v1; mend it"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _TELLING = re.compile(r"key|token|secret|sig|pass|auth|code", re.IGNORECASE)
 _SHORTEST = 4
@@ -69,15 +70,14 @@ def access(url: str, key_env: str | None, environment: Mapping[str, str]) -> Acc
 
 
 def _split(url: str) -> SplitResult:
-    wrong = "--url is not an address such as http://localhost:8000/v1; mend it"
     try:
         parts = urlsplit(url.strip())
         port = parts.port
     except ValueError:
-        raise InputError(wrong) from None
+        raise InputError(WRONG_URL) from None
     printable = all("!" <= c <= "~" for c in url.strip())
     if parts.scheme not in ("http", "https") or not parts.hostname or port == 0 or not printable:
-        raise InputError(wrong)
+        raise InputError(WRONG_URL)
     return parts
 
 

@@ -23,6 +23,8 @@ from medleyrec.storage import hash_bytes, hash_json
 Kind = Literal["endpoint", "local", "file", "template"]
 ENDPOINT, LOCAL, FILE, TEMPLATE = "endpoint", "local", "file", "template"
 STAND_IN = "template (stand-in)"
+LENGTHS = ("max_tokens", "max_completion_tokens")
+"""Fields of a request that bound its answer; the second is the newer name."""
 
 
 class AnswerSettings(Config):
@@ -34,6 +36,11 @@ class AnswerSettings(Config):
     body: dict[str, Any] = Field(
         default_factory=dict, description="further fields of a request, such as { seed = 1 }; they win over ours"
     )
+
+    @property
+    def most_out(self) -> int:
+        """Tokens that a call may bring: what `body` says wins."""
+        return max(int(self.body.get(name, 0)) for name in LENGTHS) or self.max_tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

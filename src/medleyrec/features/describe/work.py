@@ -128,7 +128,7 @@ class Work:
             tokens_in=estimated(series, question),
         )
         try:
-            return judged(await self.asker.ask(prompt), series.settings.max_tokens)
+            return judged(await self.asker.ask(prompt), series.settings.most_out)
         except RejectedError as error:
             self._rejected += 1
             return Answer(status=FAILED, reason=str(error))

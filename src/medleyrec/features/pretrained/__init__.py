@@ -19,6 +19,6 @@ from __future__ import annotations
 
 from medleyrec.features.pretrained.encoder import Pretrained
 from medleyrec.features.pretrained.hub import fetched
-from medleyrec.features.pretrained.place import MODEL_NAMES, Place, find_model
+from medleyrec.features.pretrained.place import MODEL_NAMES, Place, find_model, pooling_in_doubt
 
-__all__ = ["MODEL_NAMES", "Place", "Pretrained", "fetched", "find_model"]
+__all__ = ["MODEL_NAMES", "Place", "Pretrained", "fetched", "find_model", "pooling_in_doubt"]

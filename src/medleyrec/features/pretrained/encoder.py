@@ -16,7 +16,7 @@ import numpy as np
 
 from medleyrec.features.base import FACTS_FILE, Encoded, Progress, Vectors, read_facts, unit_rows
 from medleyrec.features.pretrained.files import file_hashes
-from medleyrec.features.pretrained.loading import dtype_name, quiet
+from medleyrec.features.pretrained.loading import dtype_name, first_line, quiet
 from medleyrec.features.pretrained.place import Place, here, slug
 from medleyrec.schema import InputError, Mask
 from medleyrec.storage import hash_json, write_json
@@ -125,7 +125,7 @@ class Pretrained(ABC):
         if rows:
             vectors[rows] = _numbers(found)
         finite: Mask = np.asarray(np.isfinite(vectors).all(axis=1))
-        if rows and not finite[rows].any():
+        if rows and not finite[rows].any() and not self._plain().isfinite().all():
             raise InputError(
                 f"{self.name} gives no finite vector in {self.config.dtype}; set dtype to bfloat16 or float32 in "
                 f"encode.{self.modality}_settings"
@@ -155,7 +155,7 @@ def _same_files(place: Place, known: dict[str, str]) -> dict[str, str]:
 
 @contextmanager
 def computing(encoder: Pretrained) -> Iterator[None]:
-    """No gradients, no talk, and one sentence where the device has too little memory."""
+    """No gradients, no talk, and one sentence where the model fails or the device has too little memory."""
     import torch
 
     with torch.inference_mode(), quiet():
@@ -165,4 +165,11 @@ def computing(encoder: Pretrained) -> Iterator[None]:
             raise InputError(
                 f"{encoder.name} needs more memory than the device has; lower batch_tokens or batch in "
                 f"encode.{encoder.modality}_settings"
+            ) from None
+        except InputError:
+            raise
+        except Exception as error:  # whatever a foreign model raises
+            raise InputError(
+                f"{encoder.name} cannot compute vectors ({first_line(error)}); is it a whole model that this version "
+                "of transformers knows?"
             ) from None

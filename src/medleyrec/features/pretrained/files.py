@@ -10,6 +10,7 @@ from typing import Any
 from medleyrec.schema import InputError
 from medleyrec.storage import hash_file, read_json
 
+EXTRA = "pretrained encoders need more packages: pip install 'medleyrec[features]'"
 PATTERNS = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "*.tiktoken")
 """Configuration, weights, vocabularies, templates: what is fetched."""
 DECISIVE = (
@@ -17,7 +18,8 @@ DECISIVE = (
     "*.safetensors.index.json",
     "config.json",
     "modules.json",
-    "sentence_bert_config.json",
+    "sentence_*_config.json",
+    "router_config.json",
     "config_sentence_transformers.json",
     "tokenizer.json",
     "tokenizer_config.json",
@@ -30,6 +32,11 @@ VOCABULARIES = ("vocab.txt", "vocab.json", "merges.txt", "*.model", "*.tiktoken"
 """Read only where there is no tokenizer.json."""
 OTHER_FORMATS = ("onnx", "openvino", "coreml", "original", "gguf")
 """Folders in which repositories keep the same weights once more, for other programs."""
+FETCHED: dict[str, Any] = {
+    "allow_patterns": list(PATTERNS),
+    "ignore_patterns": [f"{folder}/*" for folder in OTHER_FORMATS],
+}
+"""What is fetched of a repository, and what must be in the hub's cache for a model to be whole."""
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
 
@@ -54,9 +61,11 @@ def lacks(folder: Path) -> str | None:
     if not (folder / "config.json").is_file() and not (folder / "modules.json").is_file():
         return "config.json"
     for index in folder.rglob("*.safetensors.index.json"):
-        for shard in sorted(set(read_json(index).get("weight_map", {}).values())):
+        told = read_json(index)
+        shards = told.get("weight_map") if isinstance(told, dict) else None
+        for shard in sorted(set(map(str, shards.values()))) if isinstance(shards, dict) else ():
             if not (index.parent / shard).is_file():
-                return str(shard)
+                return shard
     if not any(path.suffix == ".safetensors" for path in model_files(folder)):
         return "weights as .safetensors"
     return None
@@ -97,7 +106,10 @@ def _own_code(config: Path) -> bool:
     told = read_json(config)
     if not isinstance(told, dict) or "auto_map" not in told:
         return False
-    known: Any = import_module("transformers.models.auto.configuration_auto")
+    try:
+        known: Any = import_module("transformers.models.auto.configuration_auto")
+    except ImportError:
+        raise InputError(EXTRA) from None
     return told.get("model_type") not in known.CONFIG_MAPPING_NAMES
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any
 
-from medleyrec.features.pretrained.files import OTHER_FORMATS, PATTERNS
-from medleyrec.features.pretrained.loading import quiet
+from medleyrec.features.pretrained.files import FETCHED
+from medleyrec.features.pretrained.loading import first_line, quiet
 from medleyrec.features.pretrained.place import MODEL_NAMES, Place, find_model, is_hub_name
 from medleyrec.schema import InputError
 
@@ -58,8 +57,7 @@ def _download(model: str, commit: str | None) -> None:
     try:
         with quiet():
             _refuse_pickles(model, [s.rfilename for s in HfApi().model_info(model, revision=commit).siblings or ()])
-            ignored = [f"{folder}/*" for folder in OTHER_FORMATS]
-            snapshot_download(model, revision=commit, allow_patterns=list(PATTERNS), ignore_patterns=ignored)
+            snapshot_download(model, revision=commit, **FETCHED)
     except InputError:
         raise
     except GatedRepoError:
@@ -72,7 +70,7 @@ def _download(model: str, commit: str | None) -> None:
         raise InputError(f"the hub has no model {model}, or it is private; check its name, or set HF_TOKEN") from None
     except Exception as error:  # whatever the client's network library raises
         raise InputError(
-            f"{model} could not be fetched ({_line(error)}); run again to go on where it stopped, or name a folder"
+            f"{model} could not be fetched ({first_line(error)}); run again to go on where it stopped, or name a folder"
         ) from None
 
 
@@ -82,8 +80,3 @@ def _refuse_pickles(model: str, files: list[str]) -> None:
             f"{model} has no weights as .safetensors on the hub; pickles are never read: take another model, or "
             "convert it and name the folder"
         )
-
-
-def _line(error: Any) -> str:
-    lines = str(error).strip().splitlines()
-    return (lines[0] if lines else type(error).__name__)[:160].rstrip(" .;:")

@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medleyrec.features.pretrained.place import EXTRA
+from medleyrec.features.pretrained.files import EXTRA
 from medleyrec.schema import InputError
 
 if TYPE_CHECKING:
@@ -56,10 +56,11 @@ def explained(name: str, what: str) -> Iterator[None]:
     except InputError:
         raise
     except ImportError as error:
-        raise InputError(f"{name} cannot be opened: {_line(error)}; install what it asks for") from None
+        raise InputError(f"{name} cannot be opened: {first_line(error)}; install what it asks for") from None
     except Exception as error:
         raise InputError(
-            f"{what} of {name} cannot be opened ({_line(error)}); is it a whole model of Hugging Face transformers?"
+            f"{what} of {name} cannot be opened ({first_line(error)}); is it a whole model of Hugging Face "
+            "transformers?"
         ) from None
 
 
@@ -126,7 +127,7 @@ def device_of(config: ModelConfig) -> torch.device:
         device = torch.device(wanted)
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise InputError(f"the device {wanted!r} cannot be used ({_line(error)}); take cpu or auto") from None
+        raise InputError(f"the device {wanted!r} cannot be used ({first_line(error)}); take cpu or auto") from None
     return device
 
 
@@ -148,6 +149,7 @@ def dtype_of(config: ModelConfig) -> torch.dtype:
     return dtype
 
 
-def _line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """Of what a foreign library says, the begin."""
     lines = str(error).strip().splitlines()
     return (lines[0] if lines else type(error).__name__)[:160].rstrip(" .;:")

@@ -77,9 +77,7 @@ def _pooling(wanted: str, dual: bool, untrained: bool, name: str) -> str:
         raise InputError(f"{name} gives picture features of its own; leave pooling = {wanted!r} out")
     if wanted == "pooler" and untrained:
         raise InputError(f"the weights of {name} have no trained pooler; take pooling = mean or cls")
-    if wanted != "auto":
-        return wanted
-    return "mean" if untrained else "pooler"
+    return "mean" if wanted == "auto" and untrained else wanted
 
 
 def _side(processor: Any) -> int:

@@ -11,8 +11,18 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from typing import Any, TypeVar
 
-from medleyrec.features import decode
-from medleyrec.features.decode import EMPTY, LARGE, UnreadableError, silent
+from medleyrec.features.decode import (
+    EMPTY,
+    LARGE,
+    UnreadableError,
+    check_size,
+    cores,
+    eight_bits,
+    one_large,
+    opened,
+    silent,
+    upright,
+)
 
 R = TypeVar("R")
 LONGEST = 20
@@ -26,13 +36,13 @@ def read_upright(content: bytes, side: int, max_pixels: int) -> Any:
     """
     if not content:
         raise UnreadableError(EMPTY)
-    image = decode._opened(content, max_pixels)
+    image = opened(content, max_pixels)
     try:
-        decode._check_size(image, max_pixels)
+        check_size(image, max_pixels)
         image.draft(None, (2 * side, 2 * side))  # JPEG only: at least this size
-        with decode._alone if image.width * image.height > LARGE else nullcontext():
-            found = _on_white(_reduced(_strip(decode._eight_bits(image)), 2 * side))
-            found = decode._upright(image, found)
+        with one_large if image.width * image.height > LARGE else nullcontext():
+            found = _on_white(_reduced(_strip(eight_bits(image)), 2 * side))
+            found = upright(image, found)
             image.close()
             return found
     except UnreadableError:
@@ -44,7 +54,7 @@ def read_upright(content: bytes, side: int, max_pixels: int) -> Any:
 
 def ahead(contents: Sequence[bytes], size: int, work: Callable[[bytes], R]) -> Iterator[list[R]]:
     """`work` on each content in threads, `size` at a time; the next ones are worked on while the caller has these."""
-    with silent(), ThreadPoolExecutor(decode._cores()) as pool:
+    with silent(), ThreadPoolExecutor(cores()) as pool:
         waiting: list[Future[R]] = []
         for start in range(0, len(contents), size):
             coming = [pool.submit(work, content) for content in contents[start : start + size]]

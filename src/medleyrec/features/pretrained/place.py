@@ -6,13 +6,13 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from medleyrec.features.pretrained.files import folder_name, lacks, refuse_unsafe
+from medleyrec.features.pretrained.files import EXTRA, FETCHED, folder_name, lacks, refuse_unsafe
 from medleyrec.schema import InputError
+from medleyrec.storage import read_json
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 MODEL_NAMES = {"minilm": MINILM}
 """Short names of models on the hub."""
-EXTRA = "pretrained encoders need more packages: pip install 'medleyrec[features]'"
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -74,13 +74,25 @@ def here(model: str, commit: str | None = None) -> Place:
     return place
 
 
+def pooling_in_doubt(place: Place) -> bool:
+    """Whether a text model may have a pooling of its own that is not here.
+
+    Some programs fetch weights and tokenizer alone into the hub's cache; then it has no list of all the model's files.
+    """
+    if place.commit is None or (place.folder / "modules.json").is_file():
+        return False
+    listed = place.folder.parents[1] / "trees" / f"{place.commit}.json"
+    return not listed.is_file() and "text_config" not in read_json(place.folder / "config.json")
+
+
 def _cached(model: str, commit: str | None) -> Path | None:
+    """Its snapshot. The client knows which files a repository has: without FETCHED it would miss those we leave out."""
     try:
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
     except ImportError:
         raise InputError(EXTRA) from None
     try:
-        return Path(snapshot_download(model, revision=commit, local_files_only=True))
+        return Path(snapshot_download(model, revision=commit, local_files_only=True, **FETCHED))
     except (LocalEntryNotFoundError, HFValidationError, OSError):
         return None

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from medleyrec.schema import InputError
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -23,10 +25,15 @@ def pool_tokens(states: Tensor, mask: Tensor, how: str) -> Tensor:
 
 
 def pool_picture(output: Any, how: str) -> Tensor:
-    """What a vision model gives -> (B, D). States are (B, L, D) tokens or a (B, D, height, width) map."""
+    """What a vision model gives -> (B, D). States are (B, L, D) tokens or a (B, D, height, width) map.
+
+    auto: what its pooler gives, where it has one, else the mean.
+    """
+    pooled: Tensor | None = getattr(output, "pooler_output", None)
+    if how in ("auto", "pooler") and pooled is not None:
+        return pooled.flatten(1)
     if how == "pooler":
-        pooled: Tensor = output.pooler_output.flatten(1)
-        return pooled
+        raise InputError("the model has no pooler; take pooling = mean or cls")
     states: Tensor = output.last_hidden_state
     if states.dim() == 4:
         return states.float().mean((2, 3))

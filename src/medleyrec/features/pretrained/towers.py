@@ -8,6 +8,7 @@ model gives token states, which are pooled.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -61,7 +62,7 @@ class TokenTower:
     def __init__(self, model: Any, tokenizer: Any, name: str, config: TextModelConfig) -> None:
         self.model, self.tokenizer = model, tokenizer
         self.prompt, self.pooling = config.prompt, "mean" if config.pooling == "auto" else config.pooling
-        self.limit = token_limit(name, config.max_tokens, tokenizer, model.config)
+        self.limit = token_limit(name, config.max_tokens, tokenizer, model)
 
     def lengths(self, texts: Sequence[str]) -> list[int]:
         with quiet():
@@ -95,6 +96,8 @@ class DualTower(TokenTower):
     def __init__(self, model: Any, tokenizer: Any, name: str, config: TextModelConfig) -> None:
         super().__init__(model, tokenizer, name, config)
         self.alike = str(model.config.model_type).startswith(PADDED_ALIKE)
+        if self.alike and config.max_tokens is not None:
+            raise InputError(f"{name} reads every text padded to its full length; leave max_tokens out")
 
     def lengths(self, texts: Sequence[str]) -> list[int]:
         found = super().lengths(texts)
@@ -110,17 +113,21 @@ class SentenceTower:
 
     def __init__(self, model: Any, name: str, config: TextModelConfig) -> None:
         self.model, self.prompt = model, config.prompt
-        if config.max_tokens is not None:
-            limit = model.get_max_seq_length()
-            if limit is not None and config.max_tokens > limit:
-                raise InputError(_too_long(name, config.max_tokens, limit))
-            model.max_seq_length = config.max_tokens
+        limit = model.max_seq_length
+        if limit == math.inf:  # a static model: vectors of words, of any number of them
+            if config.max_tokens is not None:
+                raise InputError(f"{name} reads texts of any length; leave max_tokens out")
+            return
+        if limit is not None and (config.max_tokens or 0) > limit:
+            raise InputError(_too_long(name, config.max_tokens or 0, limit))
+        model.max_seq_length = min(limit or MOST_TOKENS, config.max_tokens or MOST_TOKENS)
 
     def lengths(self, texts: Sequence[str]) -> list[int]:
+        tokenizer, limit = self.model.tokenizer, self.model.max_seq_length
+        if limit == math.inf:
+            return [len(found) for found in tokenizer.encode_batch(list(texts), add_special_tokens=False)]
         with quiet():
-            limit = self.model.get_max_seq_length()
-            options = {} if limit is None else {"truncation": True, "max_length": limit}
-            found = self.model.tokenizer(list(texts), return_special_tokens_mask=True, **options)
+            found = tokenizer(list(texts), return_special_tokens_mask=True, truncation=True, max_length=limit)
         return [len(special) if len(special) > sum(special) else 0 for special in found["special_tokens_mask"]]
 
     def vectors(self, texts: Sequence[str]) -> Tensor:
@@ -137,12 +144,14 @@ def pooled(output: Any) -> Tensor:
     return found
 
 
-def token_limit(name: str, wanted: int | None, tokenizer: Any, config: Any) -> int:
+def token_limit(name: str, wanted: int | None, tokenizer: Any, model: Any) -> int:
     """How many tokens a text may have. Raises InputError where more are wanted than the model has places for."""
-    inner = getattr(config, "text_config", config)
+    inner = getattr(model.config, "text_config", model.config)
     places = getattr(inner, "max_position_embeddings", None) or tokenizer.model_max_length
-    if getattr(inner, "position_embedding_type", "") == "absolute" and "roberta" in str(inner.model_type):
-        places -= 2  # positions count from the padding id, 1
+    table = getattr(getattr(model, "embeddings", None), "position_embeddings", None)
+    padding = getattr(table, "padding_idx", None)
+    if padding is not None:  # RoBERTa and its kin: positions count from the place behind it
+        places -= padding + 1
     most = int(min(places, tokenizer.model_max_length))
     if wanted is not None and wanted > most:
         raise InputError(_too_long(name, wanted, most))
