@@ -109,6 +109,8 @@ def describe(
         say("The same command goes on from there.")
     if described is not None and described.outcome.interrupted:
         raise typer.Exit(INTERRUPTED)
+    if described is not None and described.outcome.given_up and not described.outcome.answers:
+        raise InputError("no question got an answer; see that the endpoint is up and --url is right, up to its /v1")
 
 
 def _view(text: str) -> str:

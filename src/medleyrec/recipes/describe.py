@@ -190,7 +190,7 @@ def report(project: Path, use: str | None = None, series: Series | None = None) 
     used = chosen(log, items, use or chosen_before(project)) if log.series else None
     mine = covered(log, series, items) if series is not None else used
     if mine is None:
-        yield "Nothing is described yet."
+        yield "Nothing is described yet: give --url and --model, --local, --answers or --template."
         return
     yield told(mine)
     if used is None:
