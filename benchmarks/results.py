@@ -21,6 +21,7 @@ SHOWN = ("hit_rate@10", "ndcg@10", "mrr@10")
 EXPECTED = {
     "beauty": {"sasrec (id)": 3, "sasrec (id + text)": 1},
     "beauty-time": {"sasrec (id)": 3, "sasrec (id + text)": 1},
+    "beauty-models": {"cammsr (id + text)": 3, "hm4sr (id + text)": 3, "sasrec (id)": 3, "sasrec (id + text)": 1},
     "ml-latest-small-posters": {
         "sasrec (id)": 1,
         "sasrec (id + text + image)": 1,
@@ -30,6 +31,8 @@ EXPECTED = {
 """Model rows that belong to a table, and how many seeds each; what is not there yet is printed as pending."""
 SLICED = ("beauty-time",)
 """Tables that are printed by slice as well."""
+PAIRED = ("beauty-models",)
+"""Tables whose paired differences are printed as well."""
 
 
 def keep(project: Path, name: str) -> None:
@@ -110,6 +113,16 @@ def slice_table(name: str) -> str:
     return "\n".join(lines)
 
 
+def pair_table(name: str) -> str:
+    """NDCG@10 of a row minus that of another one on the same events."""
+    lines = ["| model | against | difference of ndcg@10 | p after Holm |", "|---|---|---|---|"]
+    for row in _rows(name):
+        for reference, found in row["against"].items():
+            told = f"{found['difference']:+.4f} ({found['low']:+.4f} to {found['high']:+.4f})"
+            lines.append(f"| {row['name']} | {reference} | {told} | {found['p']:.3f} |")
+    return "\n".join(lines)
+
+
 def _cell(value: dict[str, float]) -> str:
     return f"{value['value']:.4f} ({value['low']:.4f} to {value['high']:.4f})"
 
@@ -122,6 +135,8 @@ def main() -> None:
         print(f"\n{name}\n\n{table(name)}")
         if name in SLICED:
             print(f"\nNDCG@10 by part\n\n{slice_table(name)}")
+        if name in PAIRED:
+            print(f"\nPaired differences\n\n{pair_table(name)}")
 
 
 if __name__ == "__main__":
