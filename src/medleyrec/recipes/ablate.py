@@ -28,11 +28,12 @@ from medleyrec.evaluation.words import p_equals
 from medleyrec.models import model_class
 from medleyrec.recipes.encode import features_folder
 from medleyrec.recipes.experiment import Experiment, load_experiment
+from medleyrec.recipes.identity import run_name
 from medleyrec.recipes.listener import Listener
 from medleyrec.recipes.prepare import open_dataset
 from medleyrec.recipes.ranking import ranks_of
 from medleyrec.recipes.run import Run
-from medleyrec.recipes.train import run_name, run_train
+from medleyrec.recipes.train import run_train
 from medleyrec.schema import FEATURES, TEST, EvalEvents, InputError
 
 FOLDER = "ablation"

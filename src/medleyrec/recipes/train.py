@@ -20,15 +20,15 @@ import torch
 from accelerate import Accelerator
 
 from medleyrec import storage
-from medleyrec.config import parse
 from medleyrec.dataset.batches import DeviceLog, Windows, one_pass_windows, prefix_windows
 from medleyrec.dataset.cuts import make_split
 from medleyrec.dataset.split import Split, TrainingLog
 from medleyrec.evaluation.metrics import parse_metric
-from medleyrec.models import build, model_class
+from medleyrec.models import build
 from medleyrec.models.base import Frozen, SequenceModel
-from medleyrec.recipes.encode import feature_identity, features_folder, load_features
+from medleyrec.recipes.encode import load_features
 from medleyrec.recipes.experiment import RUN_RECORD, Experiment
+from medleyrec.recipes.identity import identity_of, resolved
 from medleyrec.recipes.labels import categories_of
 from medleyrec.recipes.listener import Listener
 from medleyrec.recipes.prepare import open_dataset
@@ -52,8 +52,8 @@ def run_train(
     """
     dataset = open_dataset(experiment.project)
     split = make_split(dataset, experiment.split)
-    experiment = _resolved(experiment)
-    record = _record(experiment, split, refit=refit)
+    experiment = resolved(experiment)
+    record = identity_of(experiment, split, refit=refit)
     parse_metric(experiment.train.metric)
     original = experiment
     if refit:
@@ -96,57 +96,6 @@ def run_train(
     return open_run(folder), False
 
 
-def run_name(experiment: Experiment) -> str:
-    """Of the run that `run_train` makes, continues or finds: equal settings, data and vectors have equal names."""
-    split = make_split(open_dataset(experiment.project), experiment.split)
-    name: str = _record(_resolved(experiment), split, refit=False)["name"]
-    return name
-
-
-def _resolved(experiment: Experiment) -> Experiment:
-    """With every setting of the model spelled out and checked."""
-    cls = model_class(experiment.model.name)
-    settings = parse(cls.Settings, experiment.model.settings, where=f"model {experiment.model.name}")
-    return experiment.model_copy(
-        update={"model": experiment.model.model_copy(update={"settings": settings.model_dump(mode="json")})}
-    )
-
-
-def _record(experiment: Experiment, split: Split, *, refit: bool) -> dict[str, Any]:
-    """What decides the result; equal records make equal runs."""
-    items = list(experiment.model.settings.get("items", ("id",)))
-    features = {}
-    for name in items:
-        path = features_folder(split) / name / "manifest.json"
-        if path.exists():
-            features[name] = storage.read_json(path)
-    decisive = {
-        "model": experiment.model.model_dump(mode="json"),
-        "train": experiment.train.model_dump(
-            mode="json", exclude={"device", "checkpoint_minutes", "seed", "softmax_chunk"}
-        ),
-        "dataset": split.dataset.manifest["identity"],
-        "split": experiment.split.model_dump(mode="json"),
-        "features": {n: feature_identity(m) for n, m in features.items()},
-        "refit": refit,
-    }
-    family = storage.hash_json(decisive)
-    backbone = experiment.model.settings.get("backbone")
-    called = f"{experiment.model.name} on {backbone}" if backbone else experiment.model.name
-    return {
-        **decisive,
-        "family": family,
-        "items": items,
-        "seed": experiment.train.seed,
-        "label": f"{called} ({' + '.join(items)})",
-        "name": f"{experiment.model.name}-{'+'.join(items)}-{family[:6]}-seed{experiment.train.seed}"
-        + ("-refit" if refit else ""),
-        "encoders": {
-            n: {"encoder": m["encoder"], "revision": m["revision"], **m.get("origin", {})} for n, m in features.items()
-        },
-    }
-
-
 def _folder(project: Path, record: dict[str, Any], *, again: bool) -> Path:
     folder: Path = project / "runs" / record["name"]
     number = 2
@@ -157,7 +106,7 @@ def _folder(project: Path, record: dict[str, Any], *, again: bool) -> Path:
 
 
 def _best_epoch(experiment: Experiment, split: Split) -> int:
-    chosen = experiment.project / "runs" / _record(experiment, split, refit=False)["name"]
+    chosen = experiment.project / "runs" / identity_of(experiment, split, refit=False)["name"]
     if not (chosen / RESULT).exists():
         raise InputError(
             f"--refit needs the finished run {chosen}, whose number of epochs it takes over; run the same command "
