@@ -113,6 +113,7 @@ def test_rows_are_compared_with_the_first_recipe_on_the_same_events(shop, tmp_pa
     assert less.against.difference.value == pytest.approx(ndcg[0] - ndcg[1], abs=1e-6)
     assert less.against.difference.value != 0
     assert "ndcg@10 against first" in str(found).splitlines()[0]
+    assert str(run_ablate([three[0], *three], Heard(), project=shop)) == str(found), "first.toml *.toml names it twice"
     (shop / "ablation" / "hm4sr" / "less.npy").unlink()
     assert not run_ablate(three, Heard(), project=shop, table_only=True).rows[2].metrics
     assert str(run_ablate(three, Heard(), project=shop)) == str(found), "what is missing is made again"

@@ -82,6 +82,7 @@ def run_ablate(
     table_only: train nothing, show what is there, whatever its number of seeds. Raises InputError for two recipes of
     one name and model; a recipe that these data do not allow is a row that says why.
     """
+    recipes = list(dict.fromkeys(recipes))  # full.toml *.toml: the first one is compared with, and named once
     experiments = dict(zip(_names(recipes), [_experiment(p, project, listener) for p in recipes], strict=True))
     kept = [_values_file(experiment, name) for name, experiment in experiments.items()]
     if double := next((path for path in kept if kept.count(path) > 1), None):
