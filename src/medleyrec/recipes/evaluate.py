@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ from medleyrec.evaluation.report import (
 from medleyrec.evaluation.slices import Masks, head_and_tail, of_events
 from medleyrec.evaluation.statistics import intervals, slice_intervals
 from medleyrec.recipes.audit import run_audit
-from medleyrec.recipes.contestant import Contestant
+from medleyrec.recipes.contestant import Contestant, baselines, families, plain_of
 from medleyrec.recipes.examples import examples
 from medleyrec.recipes.experiment import Experiment
 from medleyrec.recipes.listener import Listener
@@ -41,7 +40,6 @@ from medleyrec.recipes.ranking import (
     candidate_kind,
     candidates_of,
     fallback_of,
-    fitted_baseline,
     negatives_of,
     ranks_of,
 )
@@ -55,11 +53,10 @@ from medleyrec.recipes.remarks import (
     sampled_title,
 )
 from medleyrec.recipes.run import Run, runs_of
-from medleyrec.schema import ID, TEST, EvalEvents, InputError, Int64s
+from medleyrec.schema import TEST, EvalEvents, InputError, Int64s
 from medleyrec.training.loop import LOG
 
 HEADLINE = "ndcg@10"
-HISTORY = 50  # events that a baseline may look at
 
 
 def run_evaluate(
@@ -86,7 +83,7 @@ def run_evaluate(
     events = split.eval_events(TEST)
     if not len(events):
         raise InputError(f"{dataset.folder} has no test event under {split.name}; loosen the filters")
-    contestants = [*_baselines(experiment, split), *_models(runs)]
+    contestants = [*baselines(experiment.evaluate.baselines, split), *families(runs)]
     names = metric_names(experiment.evaluate.cutoffs)
     values = {c.name: _values(c, experiment, split, events, names, listener) for c in contestants}
     sampled = experiment.evaluate.protocol == "sampled"
@@ -103,26 +100,6 @@ def _split_config(experiment: Experiment, runs: Sequence[Run]) -> SplitConfig:
     if "split" in experiment.model_fields_set or len(splits) != 1:
         return experiment.split
     return splits.pop()
-
-
-def _baselines(experiment: Experiment, split: Split) -> list[Contestant]:
-    return [Contestant(name, (fitted_baseline(name, split),), HISTORY) for name in experiment.evaluate.baselines]
-
-
-def _models(runs: Sequence[Run]) -> list[Contestant]:
-    """Runs that differ in their seed alone share a line; runs of one name but other settings are told apart."""
-    found = []
-    ordered = sorted(runs, key=lambda r: (len(r.record["items"]), r.record["label"], r.record["family"]))
-    families = [
-        list({run.record["seed"]: run for run in group}.values())  # a repeated run is no further seed
-        for _, group in groupby(ordered, key=lambda r: r.record["family"])
-    ]
-    labels = [family[0].record["label"] for family in families]
-    for family, label in zip(families, labels, strict=True):
-        name = label if labels.count(label) == 1 else f"{label} {family[0].record['family'][:6]}"
-        lengths = {run.model.max_length for run in family}
-        found.append(Contestant(name, tuple(run.ranker for run in family), max(lengths), tuple(family)))
-    return found
 
 
 def _values(
@@ -203,7 +180,7 @@ def _report(
     headline = HEADLINE if 10 in experiment.evaluate.cutoffs else f"ndcg@{experiment.evaluate.cutoffs[0]}"
     oracle = oracle_of(experiment, data)
     models = [c for c in contestants if c.runs]
-    plain = _plain(models, values, headline)
+    plain = plain_of(models, values, headline)
     pairs = every_pair([c.name for c in models], [c.name for c in contestants if not c.runs], plain)
     kind = candidate_kind(split, experiment.evaluate.candidates)
     return Report(
@@ -235,12 +212,6 @@ def _report(
         audit=audit,
         command=command or _command(experiment),
     )
-
-
-def _plain(models: Sequence[Contestant], values: dict[str, Values], headline: str) -> str | None:
-    """The best model of ids alone: fusion must beat this one, not a weaker one beside it."""
-    names = [c.name for c in models if c.runs[0].record["items"] == [ID]]
-    return max(names, key=lambda name: float(values[name][headline].mean()), default=None)
 
 
 def _command(experiment: Experiment) -> str:

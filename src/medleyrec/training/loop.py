@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import json
 import math
-import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -24,6 +22,7 @@ from torch import Tensor
 
 from medleyrec import storage
 from medleyrec.dataset.batches import DeviceLog, Windows, plan_steps
+from medleyrec.interrupts import on_ctrl_c
 from medleyrec.schema import InputError
 from medleyrec.training import checkpoint
 from medleyrec.training.config import TrainConfig
@@ -256,17 +255,10 @@ class Trainer:
     def _interruptible(self) -> Iterator[None]:
         """The first Ctrl-C lets the step end and saves; a second one interrupts at once."""
 
-        def handle(_signal: int, _frame: FrameType | None) -> None:
+        def stop() -> None:
             if self._stop:
                 raise KeyboardInterrupt
             self._stop = True
 
-        try:
-            before = signal.signal(signal.SIGINT, handle)
-        except ValueError:  # not the main thread: whoever owns it decides
+        with on_ctrl_c(stop):
             yield
-            return
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGINT, before)

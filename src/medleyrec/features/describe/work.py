@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from types import FrameType
 
 from medleyrec.features.decode import UnreadableError
 from medleyrec.features.describe.answers import FAILED, USABLE, Answer, judged
@@ -20,6 +18,7 @@ from medleyrec.features.describe.pace import Clock
 from medleyrec.features.describe.picture import small_jpeg
 from medleyrec.features.describe.plan import Plan, estimated
 from medleyrec.features.describe.series import Question
+from medleyrec.interrupts import on_ctrl_c
 from medleyrec.schema import InputError
 
 SILENT, REJECTED = 12, 8
@@ -179,18 +178,8 @@ class Work:
                 self.outcome.interrupted = True
                 self._end("interrupted")
 
-        def handle(_signal: int, _frame: FrameType | None) -> None:
-            loop.call_soon_threadsafe(stop)
-
-        try:
-            before = signal.signal(signal.SIGINT, handle)
-        except ValueError:  # not the main thread: whoever owns it decides
+        with on_ctrl_c(lambda: loop.call_soon_threadsafe(stop)):
             yield
-            return
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGINT, before)
 
 
 async def _all(tasks: list[asyncio.Task[None]]) -> None:
