@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 COARSE = ("described_image", "described_text", "described_both", "image")
-FINE = ("attributes", "text")
+FINE = ("attributes", "text", "field_title", "field_brand")
 
 
 @dataclass(kw_only=True)

@@ -18,6 +18,7 @@ from medleyrec.schema import (
     DESCRIBED_IMAGE,
     DESCRIBED_TEXT,
     DESCRIPTIONS,
+    FIELDS,
     PAD,
     Features,
     InputError,
@@ -32,7 +33,7 @@ ROW = torch.tensor([[1, 2, 3, 4, 5, 6]])
 
 def content(*, missing: dict[str, tuple[int, ...]] | None = None, seed: int = 0) -> Features:
     rng = np.random.default_rng(seed)
-    present = {n: ~np.isin(np.arange(V), (PAD, *(missing or {}).get(n, ()))) for n in (*ALL, "text", "image")}
+    present = {n: ~np.isin(np.arange(V), (PAD, *(missing or {}).get(n, ()))) for n in (*ALL, "text", "image", *FIELDS)}
     vectors = {n: (rng.normal(size=(V, 6)) * there[:, None]).astype(np.float16) for n, there in present.items()}
     return Features(vectors=vectors, present=present)
 
@@ -311,7 +312,7 @@ def test_settings_that_do_not_fit_are_one_sentence():
         model(width=9)
     with pytest.raises(InputError, match=r"width \(8\) must be a multiple of cross_heads \(3\)"):
         model(cross_heads=3)
-    with pytest.raises(InputError, match=r"a coarse view and both of \['attributes', 'text'\]"):
+    with pytest.raises(InputError, match="a coarse view and two or more of attributes, text, field_title, "):
         model(fusion="item")
     with pytest.raises(InputError, match="backbone = 'bert' does not fit"):
         model(backbone="bert")

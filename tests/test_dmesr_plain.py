@@ -22,14 +22,17 @@ from tests.dmesr_plain import Plain
 from tests.worlds import facts, taught
 
 V, LONGEST = 8, 6
+TITLE, BRAND = "field_title", "field_brand"
 ALL = (*DESCRIPTIONS, ATTRIBUTES)
-WIDTHS = {DESCRIBED_IMAGE: 4, DESCRIBED_TEXT: 4, DESCRIBED_BOTH: 16, ATTRIBUTES: 4, TEXT: 16}
+WIDTHS = {DESCRIBED_IMAGE: 4, DESCRIBED_TEXT: 4, DESCRIBED_BOTH: 16, ATTRIBUTES: 4, TEXT: 16, TITLE: 4, BRAND: 16}
 MISSING = {  # item 5 has no coarse view, item 6 no fine one
     DESCRIBED_IMAGE: (3, 5),
     DESCRIBED_TEXT: (5, 7),
     DESCRIBED_BOTH: (3, 5),
     ATTRIBUTES: (2, 6),
     TEXT: (4, 6),
+    TITLE: (4, 6),
+    BRAND: (1, 6),
 }
 SMALL = {"width": 4, "heads": 2, "depth": 1, "max_length": LONGEST, "dropout": 0.0, "content_vectors": "unit"}
 TOLERANCE = {"rtol": 0, "atol": 1e-10}
@@ -55,6 +58,8 @@ SWITCHES = {
     "no alignment": {"align": "none"},
     "side by side": {"fusion": "none"},
     "item fusion": {"fusion": "item", "items": (*ALL, TEXT), "cross_heads": 4},
+    "fields": {"items": (*DESCRIPTIONS, TITLE, BRAND)},
+    "item fusion of fields": {"fusion": "item", "items": (*DESCRIPTIONS, BRAND, TITLE)},
 }
 BACKBONES = ("sasrec", "gru4rec")
 

@@ -35,7 +35,7 @@ CHANGES = {
     "without_align": {"align": "none"},
     "align_image_text": {"align": "image-text"},
     "without_cross": {"fusion": "none"},
-    "item_fusion": {"fusion": "item", "items": (*FULL, "text")},
+    "item_fusion": {"fusion": "item", "items": (*DESCRIPTIONS, "field_title", "field_categories", "field_brand")},
     "id_view": {"items": (*FULL, "id")},
     "without_residual": {"residual": False},
     "without_norm": {"norm": False},

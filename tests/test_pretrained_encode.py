@@ -20,7 +20,7 @@ from medleyrec.features import table as feature_tables
 from medleyrec.features.base import read_facts
 from medleyrec.features.pretrained.text import PretrainedTextEncoder
 from medleyrec.features.table import key_of
-from medleyrec.recipes.contents import Attributes, without_pictures
+from medleyrec.recipes.contents import Attributes, Field, without_pictures
 from medleyrec.recipes.encode import encoder_of, features_folder
 from medleyrec.recipes.listener import Listener
 from medleyrec.recipes.project import Project
@@ -231,6 +231,28 @@ def test_the_attributes_of_an_item_are_a_sentence():
         "description is " + "x" * 100
     )
     assert content[1] is None
+
+
+def test_fields_are_encoded_one_by_one(shop):
+    count = shop.dataset.num_items - 1
+    told = shop.encode(image="none", views=["field_title", "field_categories"])
+    assert list(told) == ["text", "field_title", "field_categories"]
+    titles, groups = (Field(shop.dataset, name) for name in ("title", "categories"))
+    assert titles[3].decode() == shop.dataset.catalogue.column("title")[3].as_py()
+    assert groups[3].decode() == ", ".join(shop.dataset.catalogue.column("categories")[3].as_py()[0])
+    vectors, present = open_table(table(shop, "field_categories"))
+    same = [i for i in range(count) if groups[i] == groups[3]]
+    assert present[1:].all()
+    assert 1 < len(same) < count
+    assert np.array_equal(vectors[1 + same[0]], vectors[1 + same[-1]]), "equal categories, equal vectors"
+    titled, _ = open_table(table(shop, "field_title"))
+    assert not np.array_equal(titled[1 + same[0]], titled[1 + same[-1]])
+    manifest = shop.folder / "dataset" / "manifest.json"
+    priceless = json.loads(manifest.read_text())
+    priceless["coverage"]["price"] = 0.0
+    manifest.write_text(json.dumps(priceless))
+    with pytest.raises(InputError, match="no item has a price, so there is nothing to encode as field_price"):
+        shop.encode(image="none", views=["field_price"])
 
 
 def test_views_are_made_by_the_text_encoder(shop, models, monkeypatch):

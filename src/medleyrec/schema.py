@@ -33,7 +33,9 @@ DESCRIPTIONS = (DESCRIBED_IMAGE, DESCRIBED_TEXT, DESCRIBED_BOTH)
 """What a multimodal language model wrote about an item: of its picture, of its text, of both."""
 ATTRIBUTES = "attributes"
 """An item's original text as sentences about its attributes."""
-FEATURES = (TEXT, PICTURE, *DESCRIPTIONS, ATTRIBUTES)
+FIELDS = tuple(f"field_{name}" for name in (TITLE, CATEGORIES, BRAND, PRICE, DESCRIPTION))
+"""The same, each attribute by itself."""
+FEATURES = (TEXT, PICTURE, *DESCRIPTIONS, ATTRIBUTES, *FIELDS)
 
 Int32s = NDArray[np.int32]
 Int64s = NDArray[np.int64]
@@ -155,6 +157,9 @@ class Batch:
     users: Tensor  # (B,) int64
     num_targets: int = 0
     """How many targets there are, known to the host, so that gathering them does not wait for the device."""
+    touched: Tensor | None = None
+    """(n,) the item row of each row of the table, where the table holds only the rows that a step touches: `items` and
+    `targets` are then numbers below n. Row 0 is padding in both."""
 
     def __len__(self) -> int:
         return int(self.items.shape[0])
@@ -162,7 +167,12 @@ class Batch:
     def __repr__(self) -> str:
         return f"Batch({self.items.shape[0]} rows x {self.items.shape[1]} positions)"
 
+    def catalogue(self, places: Tensor) -> Tensor:
+        """Rows of the item table that `places`, rows of the step's table, stand for: what labels are looked up by."""
+        return places if self.touched is None else self.touched[places]
+
     def to(self, where: device | str) -> Batch:
         names = ("items", "times", "lengths", "targets", "users")
         moved = {name: getattr(self, name).to(where, non_blocking=True) for name in names}
-        return Batch(**moved, num_targets=self.num_targets)
+        touched = None if self.touched is None else self.touched.to(where, non_blocking=True)
+        return Batch(**moved, num_targets=self.num_targets, touched=touched)

@@ -175,8 +175,8 @@ def encode(
     views: Annotated[
         str | None,
         typer.Option(
-            help="Further tables by the text encoder: attributes, described_image, described_text, described_both, or "
-            "none.",
+            help="Further tables by the text encoder: attributes, described_image, described_text, described_both, "
+            "field_title (or _categories, _brand, _price, _description), or none.",
             show_default="attributes and all descriptions there are, if any",
         ),
     ] = None,

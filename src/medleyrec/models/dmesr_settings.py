@@ -22,8 +22,8 @@ class DMESRSettings(Config):
     items: tuple[str, ...] = Field(
         default=(ID,),
         description="what an item is. Coarse views: described_image, described_text, described_both (a language "
-        "model's; image may stand in); fine views: attributes (text may stand in); id: a third, trained view. A model "
-        "without coarse or without fine views has no cross-attention",
+        "model's; image may stand in); fine views: attributes (text may stand in), or field_title, field_brand, ...; "
+        "id: a third, trained view. A model without coarse or without fine views has no cross-attention",
     )
     backbone: Literal["sasrec", "gru4rec", "bert4rec"] = "sasrec"
     width: int = Field(default=64, gt=0, description="of each side of an item: coarse, fine, id")
@@ -37,8 +37,7 @@ class DMESRSettings(Config):
     fusion: Literal["sequence", "item", "none"] = Field(
         default="sequence",
         description="sequence: the coarse and the fine sequence of a row ask each other; item: each item's coarse "
-        "vector asks its fine views, of which it needs two (the fields of its text are not encoded one by one); none: "
-        "side by side",
+        "vector asks its fine views, of which it needs two, such as field_title and field_brand; none: side by side",
     )
     cross_heads: int = Field(default=2, gt=0, description="of the attention between the views")
     norm: bool = Field(default=True, description="a layer norm of both sequences before they ask each other")
@@ -73,10 +72,10 @@ class DMESRSettings(Config):
 
     @model_validator(mode="after")
     def _items_have_something_to_ask(self) -> Self:
-        if self.fusion == "item" and not (set(FINE) <= set(self.items) and set(COARSE) & set(self.items)):
+        if self.fusion == "item" and not (len(set(FINE) & set(self.items)) > 1 and set(COARSE) & set(self.items)):
             raise ValueError(
                 'fusion = "item" lets a coarse vector choose among fine views, so items must name a coarse view and '
-                f"both of {list(FINE)}"
+                f"two or more of {', '.join(FINE)}"
             )
         return self
 

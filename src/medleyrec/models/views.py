@@ -22,9 +22,9 @@ from torch import Tensor, nn
 
 from medleyrec.models.cross import ItemAttention
 from medleyrec.models.items import ID_SCALE, ContentPart, ItemRows, Scaling, check_parts
-from medleyrec.schema import ATTRIBUTES, DESCRIPTIONS, ID, PAD, PICTURE, TEXT, Features, InputError, Mask
+from medleyrec.schema import ATTRIBUTES, DESCRIPTIONS, FIELDS, ID, PAD, PICTURE, TEXT, Features, InputError, Mask
 
-COARSE, FINE = (*DESCRIPTIONS, PICTURE), (ATTRIBUTES, TEXT)
+COARSE, FINE = (*DESCRIPTIONS, PICTURE), (ATTRIBUTES, TEXT, *FIELDS)
 """Which side a feature belongs to. A picture's own vectors may stand in for what is written of it."""
 Order = dict[str, Tensor]
 """Name of a view -> order (V,): item v gets the view of item order[v]."""
@@ -61,7 +61,7 @@ class View(ContentPart):
 
     def aligned(self, ids: Tensor) -> tuple[Tensor, Tensor]:
         """Of items `ids` (n,): adapted vectors (n, H), and which of them are there (n,)."""
-        return self.adapted(self.vectors[ids]), self.present[ids]
+        return self.over(ids, lambda vectors, _: self.adapted(vectors)), self.present[ids]
 
 
 class ViewRows(ItemRows):

@@ -63,6 +63,19 @@ class Attributes(Lazy):
         return self.items[index + 1].attributes(LONGEST_VALUE).encode() or None
 
 
+class Field(Lazy):
+    """One value of each item's original text by itself, whole."""
+
+    def __init__(self, dataset: Dataset, name: str) -> None:
+        self.items, self.name = Items(dataset), name
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def at(self, index: int) -> bytes | None:
+        return self.items[index + 1].value(self.name).strip().encode() or None
+
+
 class Described(Lazy):
     """What was written about each item; blank answers count as none."""
 

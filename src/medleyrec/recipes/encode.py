@@ -20,15 +20,16 @@ from medleyrec.features import (
     open_features,
 )
 from medleyrec.features.describe.items import VALUES
-from medleyrec.recipes.contents import Attributes, Described, Ids, Pictures, Texts, without_pictures
+from medleyrec.recipes.contents import Attributes, Described, Field, Ids, Pictures, Texts, without_pictures
 from medleyrec.recipes.encoders import NONE, Encoders, check_encoder, origin_of
 from medleyrec.recipes.experiment import EncodeConfig, Experiment
 from medleyrec.recipes.listener import Listener
 from medleyrec.recipes.prepare import open_dataset
-from medleyrec.schema import ATTRIBUTES, DESCRIPTIONS, FEATURES, PICTURE, TEXT, Features, InputError
+from medleyrec.schema import ATTRIBUTES, DESCRIPTIONS, FEATURES, FIELDS, PICTURE, TEXT, Features, InputError
 from medleyrec.storage import read_json
 
 DESCRIPTIONS_FOLDER = "descriptions"
+FIELD_VALUES = dict(zip(FIELDS, VALUES, strict=True))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,17 +100,26 @@ def _views(
         asked = DESCRIPTIONS
     told = there and set(asked) & set(DESCRIPTIONS)
     origin, described = _described(project, dataset, listener, use=use) if told else ("", {})
-    lacking = [v for v in asked if v != ATTRIBUTES and v not in described]
+    lacking = [v for v in asked if v in DESCRIPTIONS and v not in described]
     if config.views is not None and lacking:
         raise InputError(f"there are no descriptions for {', '.join(lacking)} yet; run `medley describe` first")
     wanted = []
     for view in asked:
         if view == ATTRIBUTES:
             wanted.append(Wanted(table=view, modality=TEXT, contents=Attributes(dataset), absent="no attribute"))
+        elif view in FIELDS:
+            wanted.append(_field(dataset, view))
         elif view in described:
             content = Described(described[view])
             wanted.append(Wanted(table=view, modality=TEXT, contents=content, absent="not described", written=origin))
     return wanted
+
+
+def _field(dataset: Dataset, view: str) -> Wanted:
+    name = FIELD_VALUES[view]
+    if not dataset.manifest["coverage"].get(name):
+        raise InputError(f"no item has a {name}, so there is nothing to encode as {view}; leave it out of the views")
+    return Wanted(table=view, modality=TEXT, contents=Field(dataset, name), absent=f"no {name}")
 
 
 def _described(

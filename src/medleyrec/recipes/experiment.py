@@ -23,6 +23,17 @@ from medleyrec.training.config import TrainConfig
 
 RUN_RECORD = "run.json"
 SPLIT_CHOICE = "split.json"  # what `medley prepare --split` chose, for the later steps of that project
+View = Literal[
+    "attributes",
+    "described_image",
+    "described_text",
+    "described_both",
+    "field_title",
+    "field_categories",
+    "field_brand",
+    "field_price",
+    "field_description",
+]
 _PATHS = ("folder", "interactions", "items", "images")
 
 
@@ -48,10 +59,10 @@ class EncodeConfig(Config):
         description="of the image encoder; of a model: model, commit, label, pooling, max_pixels, dtype, device, batch",
     )
     offline: bool = Field(default=False, description="never fetch a model from the hub")
-    views: tuple[Literal["attributes", "described_image", "described_text", "described_both"], ...] | None = Field(
+    views: tuple[View, ...] | None = Field(
         default=None,
         description="further tables made by the text encoder; by default attributes and what descriptions there are, "
-        "where there are descriptions, else none",
+        "where there are descriptions, else none; field_title, field_brand, ... take one value each",
     )
 
 
