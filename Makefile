@@ -3,7 +3,8 @@
 #   make test        the test suite
 #   make check       ruff, mypy --strict, the layer test
 #   make test-slow   the thorough checks
-#   make bench       the training benchmark (benchmarks/README.md)
+#   make bench       the benchmarks that take minutes; writes benchmarks/RESULTS.md
+#   make bench-peers SASRec beside other libraries, in environments of their own (hours; BEAUTY=<raw files> for that log)
 # TORCH_INDEX=<url> takes torch from another index, such as a CPU-only or a CUDA build.
 PYTHON ?= python3
 VENV := .venv
@@ -12,7 +13,9 @@ STAMP := $(VENV)/.installed
 TORCH_INDEX ?=
 THREADS := $(shell nproc 2>/dev/null || echo 2)
 
-.PHONY: demo test test-slow check format bench clean
+PEERS ?= peers
+
+.PHONY: demo test test-slow check format bench bench-peers clean
 .DEFAULT_GOAL := demo
 
 demo: $(STAMP)
@@ -35,7 +38,12 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 
 bench: $(STAMP)
-	$(BIN)/python -m benchmarks.train
+	$(BIN)/python -m benchmarks.write --run
+
+bench-peers: $(STAMP)
+	$(BIN)/python -m benchmarks.peers $(PEERS) --install $(if $(TORCH_INDEX),--torch-index $(TORCH_INDEX))
+	$(BIN)/python -m benchmarks.peers $(PEERS) $(if $(BEAUTY),--beauty $(BEAUTY),--tables ml20m ml20m-curve ml20m-long)
+	$(BIN)/python -m benchmarks.write
 
 $(STAMP): pyproject.toml constraints.txt tests/minilm.txt
 	@command -v git >/dev/null || { echo "git is missing: install it first (Debian: apt-get install git)"; exit 1; }

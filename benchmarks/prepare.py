@@ -9,6 +9,7 @@ The log is generated into FOLDER once. Each measurement is a whole process, impo
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import sys
@@ -42,6 +43,11 @@ def main() -> None:
     time_, memory, cores = (a / b for a, b in zip(medley, bare, strict=True))
     print(f"ratio: {time_:.2f} of the time, {cores:.2f} of the CPU time, {memory:.2f} of the memory")
     out.unlink()
+    if options.out:
+        names = ("seconds", "mib", "cpu_seconds")
+        rows = {"medley prepare": medley, "bare DuckDB sort": bare}
+        figures = [{"what": w, "events": options.events, **dict(zip(names, r, strict=True))} for w, r in rows.items()]
+        options.out.write_text(json.dumps(figures, indent=1) + "\n")
 
 
 def parsed() -> argparse.Namespace:
@@ -51,6 +57,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--users", type=int, default=500_000)
     parser.add_argument("--items", type=int, default=500_000)
     parser.add_argument("--memory-limit", default="1GB", help="of DuckDB; the process needs up to about twice of it")
+    parser.add_argument("--out", type=Path, help="a JSON file for the figures")
     return parser.parse_args()
 
 

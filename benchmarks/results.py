@@ -130,7 +130,7 @@ def _cell(value: dict[str, float]) -> str:
 def main() -> None:
     if len(sys.argv) == 3:
         keep(Path(sys.argv[1]), sys.argv[2])
-    names = sorted({p.parent.name for p in RESULTS.glob("*/*.json")} | set(EXPECTED))
+    names = sorted({p.parent.name for p in RESULTS.glob("*/*.json")} - {"benchmarks"} | set(EXPECTED))
     for name in names:
         print(f"\n{name}\n\n{table(name)}")
         if name in SLICED:

@@ -20,6 +20,7 @@ COMMANDS = [
     "describe",
     "encode",
     "vectors",
+    "plan",
     "train",
     "evaluate",
     "recommend",

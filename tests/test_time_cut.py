@@ -371,8 +371,8 @@ def test_filters_that_looked_past_the_cut_are_told(tmp_path, options, ahead):
 def test_a_history_without_times_is_of_the_logs_end(tmp_path, monkeypatch):
     shop = project(tmp_path)
     run = shop.fit("sasrec", width=8, train={"epochs": 1})
-    seen, scores = [], run.ranker.scores
-    monkeypatch.setattr(run.ranker, "scores", lambda batch, rows: seen.append(batch.times) or scores(batch, rows))
+    seen, state = [], run.model.last_state
+    monkeypatch.setattr(run.model, "last_state", lambda batch, table: seen.append(batch.times) or state(batch, table))
     run.recommend(["i01", "i02"])
     run.recommend(["i01", "i02"], times=[START, START + 5])
     assert [times.tolist() for times in seen] == [[[max(shop.dataset.times)] * 2], [[START, START + 5]]]

@@ -19,6 +19,7 @@ from medleyrec.models import build
 from medleyrec.models.base import Frozen
 from medleyrec.recipes.ranking import metric_means, ranks_of
 from medleyrec.schema import PAD, TEST, VALIDATION, InputError
+from medleyrec.training.blocked import CHUNK_BYTES
 from medleyrec.training.config import TrainConfig
 from medleyrec.training.loop import BEST, LOG, Trainer
 from medleyrec.training.module import TrainingModule
@@ -71,7 +72,7 @@ def test_the_model_says_what_its_states_are_taught_with():
 
 def test_calibration_names_a_chunk_that_fits_its_memory():
     assert calibrate_chunk(targets=100, width=8, classes=50, device="cpu") in (64, 128, 256, 512)
-    assert calibrate_chunk(targets=100, width=8, classes=10**7, device="cpu") * 10**7 * 4 <= 256 << 20
+    assert calibrate_chunk(targets=100, width=8, classes=10**7, device="cpu") * 10**7 * 4 <= CHUNK_BYTES
 
 
 def module(dropout=0.0, **more):

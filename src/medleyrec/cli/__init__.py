@@ -6,11 +6,11 @@ import sys
 
 import typer
 
-from medleyrec.cli import data, describe, run, study
+from medleyrec.cli import data, describe, plan, run, study
 from medleyrec.cli.app import INTERRUPTED, WRONG_INPUT, app
 from medleyrec.schema import InputError
 
-__all__ = ["app", "data", "describe", "main", "run", "study"]
+__all__ = ["app", "data", "describe", "main", "plan", "run", "study"]
 
 
 def main() -> None:

@@ -34,6 +34,19 @@ SplitKind = Annotated[
         show_default="leave-one-out",
     ),
 ]
+ModelName = Annotated[str | None, typer.Option("--model", help="One of `medley models`.", show_default="sasrec")]
+Items = Annotated[
+    str | None, typer.Option("--items", help="What an item is: id, text, image, attributes, described_text, ...")
+]
+MemoryLimit = Annotated[
+    str | None,
+    typer.Option(
+        "--memory-limit",
+        help="What training may take at most, such as 4GB; it is then taken in smaller parts where needed.",
+        show_default="what is available",
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", help="Any setting, such as train.seed=3; can be repeated.", metavar="KEY=VALUE"),
@@ -53,6 +66,20 @@ def experiment_of(target: Path, overrides: list[str] | None, flags: dict[str, An
 
 def split_flags(kind: str | None) -> dict[str, Any]:
     return {} if kind is None else {"split": {"kind": kind}}
+
+
+def training_flags(
+    *, model: str | None, items: str | None, memory_limit: str | None, split: str | None
+) -> dict[str, Any]:
+    """What the options of `train` and `plan` say, as sections of an experiment."""
+    flags: dict[str, Any] = {"model": {}, "train": {}, **split_flags(split)}
+    if model is not None:
+        flags["model"]["name"] = model
+    if items is not None:
+        flags["model"]["settings"] = {"items": [part.strip() for part in items.split(",") if part.strip()]}
+    if memory_limit is not None:
+        flags["train"]["memory_limit"] = memory_limit
+    return flags
 
 
 def pairs(values: list[str] | None, option: str) -> dict[str, str]:

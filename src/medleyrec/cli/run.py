@@ -5,12 +5,15 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from medleyrec.cli.app import (
     INTERRUPTED,
+    Items,
+    MemoryLimit,
+    ModelName,
     Set,
     SplitKind,
     Target,
@@ -21,6 +24,7 @@ from medleyrec.cli.app import (
     say,
     show,
     split_flags,
+    training_flags,
 )
 from medleyrec.schema import InputError
 
@@ -31,34 +35,35 @@ from medleyrec.schema import InputError
         "medley train shop --items id --seed 1 --set train.targets_per_step=256",
         "medley train shop --items id,text,image --refit",
         "medley train shop/runs/NAME --again",
+        "medley train shop --model hm4sr --items id,text --memory-limit 4GB",
         "The same command continues an interrupted run.",
     )
 )
 def train(
     target: Target,
-    model: Annotated[str | None, typer.Option(help="One of `medley models`.", show_default="sasrec")] = None,
-    items: Annotated[
-        str | None, typer.Option(help="What an item is: id, text, image, attributes, described_text, ...")
-    ] = None,
+    model: ModelName = None,
+    items: Items = None,
     seed: Annotated[int | None, typer.Option(min=0, show_default="0")] = None,
     refit: Annotated[
         bool, typer.Option("--refit", help="Train on all events, for the epochs the finished run needed; to be served.")
     ] = False,
     again: Annotated[bool, typer.Option("--again", help="Repeat a finished run beside it.")] = False,
+    memory_limit: MemoryLimit = None,
+    plan: Annotated[
+        bool, typer.Option("--plan/--no-plan", help="Whether a few steps first tell what the run will take.")
+    ] = True,
     split: SplitKind = None,
     set_: Set = None,
 ) -> None:
     """Train a model into PROJECT/runs/NAME; stops early by the validation metric."""
     from medleyrec.recipes.train import run_train
 
-    flags: dict[str, Any] = {"model": {}, "train": {}, **split_flags(split)}
+    flags = training_flags(model=model, items=items, memory_limit=memory_limit, split=split)
     refit = refit or _is_refit(target)
-    if model is not None:
-        flags["model"]["name"] = model
-    if items is not None:
-        flags["model"]["settings"] = {"items": [part.strip() for part in items.split(",") if part.strip()]}
     if seed is not None:
         flags["train"]["seed"] = seed
+    if not plan:
+        flags["train"]["plan"] = False
     with console() as listener:
         run, interrupted = run_train(experiment_of(target, set_, flags), listener, refit=refit, again=again)
     if interrupted:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -69,6 +69,11 @@ class SequenceModel(nn.Module):
     """Whether times matter beyond the order of the events."""
     notes: tuple[str, ...] = ()
     """Sentences for the user: what of the model is off with these data and settings."""
+
+    @classmethod
+    def unsampled(cls, settings: Any) -> str:  # noqa: ARG003
+        """Why a model of these settings cannot be taught with drawn classes and their rows alone; "" where it can."""
+        return ""
 
     def encode(self, batch: Batch, table: Tensor) -> Encoding:
         raise NotImplementedError(f"{type(self).__name__} has no states for every position")

@@ -138,13 +138,13 @@ class CAMMSR(SequenceModel):
         answer = self.experts(c, self.router(e, batch.lengths))  # (M, B, L, H)
         if self.guidance is None:
             return e + answer / len(e), None
-        weights, terms = self.guidance(e, batch.items)
+        weights, terms = self.guidance(e, batch.catalogue(batch.items))
         if not self.settings.guidance:
             return e + answer / len(e), terms
         return e + weights[..., None] * answer, terms
 
     def _check(self, batch: Batch, table: Tensor) -> None:
-        if self.guidance is not None and len(table) < len(self.guidance.labels):
+        if self.guidance is not None and batch.touched is None and len(table) < len(self.guidance.labels):
             raise ValueError(
                 f"category guidance needs the whole item table, {len(self.guidance.labels)} rows, and got {len(table)}"
             )
@@ -189,7 +189,7 @@ class CAMMSR(SequenceModel):
     def _category(self, batch: Batch, terms: Tensor) -> Tensor:
         """Mean over the parts and the events whose item has a label; `terms` (M, B, L)."""
         assert self.guidance is not None
-        labelled = self.guidance.of(batch.items)[1].any(-1)  # (B, L)
+        labelled = self.guidance.of(batch.catalogue(batch.items))[1].any(-1)  # (B, L)
         return (terms * labelled).sum() / (len(terms) * labelled.sum().clamp(min=1))
 
 

@@ -77,6 +77,10 @@ class DMESR(SequenceModel):
         self.fusion = _fusion(settings, causal=self.causal)
         self.mask_vector = None if self.causal else nn.Parameter(SMALL * torch.randn(self.rows.out_width))
 
+    @classmethod
+    def unsampled(cls, settings: DMESRSettings) -> str:
+        return "the objective bce has no softmax" * (settings.objective == "bce")
+
     def encode(self, batch: Batch, table: Tensor) -> Encoding:
         """State t has seen the events up to and including t."""
         if self.mask_vector is not None:
@@ -123,9 +127,9 @@ class DMESR(SequenceModel):
         """The alignment of the coarse views of the batch's items, times alpha."""
         if not self.training or not self.settings.pairs:
             return {}
-        if len(table) != self.rows.num_items:
+        if batch.touched is None and len(table) != self.rows.num_items:
             raise ValueError(f"alignment needs the whole item table, {self.rows.num_items} rows, and got {len(table)}")
-        items, count = different_items(batch.items, self.settings.pool)
+        items, count = different_items(batch.catalogue(batch.items), self.settings.pool)
         names = {name for pair in self.settings.pairs for name in pair}
         views = {name: self.rows.view(name).aligned(items) for name in sorted(names)}
         terms = [

@@ -112,6 +112,10 @@ class HM4SR(SequenceModel):
         self._hold("once", torch.arange(len(parts)))
         self._hold("twice", torch.tensor([*range(len(parts)), *self.content]))
 
+    @classmethod
+    def unsampled(cls, settings: HM4SRSettings) -> str:
+        return "with the reference padding-class the padding row is a class" * settings.as_published("padding-class")
+
     def _hold(self, name: str, tensor: Tensor | None) -> None:
         """A tensor that moves with the model and is not saved with it."""
         self.register_buffer(name, tensor, persistent=False)
@@ -197,7 +201,7 @@ class HM4SR(SequenceModel):
         return info_nce(anchors, others, false, temperature=temperature, counted=counted)
 
     def _cp(self, batch: Batch, table: Tensor) -> Tensor:
-        if self.labels is None or len(self.labels) != len(table):
+        if self.labels is None or (batch.touched is None and len(self.labels) != len(table)):
             raise ValueError(
                 "category prediction needs the categories of every row of the item table: pass `categories` to build, "
                 "or set cp = 0"
@@ -206,7 +210,7 @@ class HM4SR(SequenceModel):
         if self.settings.as_published("category-mask"):
             return self._published_cp(batch, table)
         items = batch.items.flatten()
-        return category_loss(self.head(F.embedding(items, table)), self.labels[items], items != PAD)
+        return category_loss(self.head(F.embedding(items, table)), self.labels[batch.catalogue(items)], items != PAD)
 
     def _published_cp(self, batch: Batch, table: Tensor) -> Tensor:
         """Row b is judged by token b of the whole batch, padding included, on as many classes as the row has events."""
@@ -216,7 +220,7 @@ class HM4SR(SequenceModel):
         items = F.pad(batch.items, (0, self.max_length - length)).flatten()[:count]  # (B,)
         rows = F.embedding(items, table)
         rows = torch.where(self._padded_ids(items), rows.detach(), rows)
-        logits, wanted = self.head(rows), self.labels[items].to(rows.dtype)  # (B, C)
+        logits, wanted = self.head(rows), self.labels[batch.catalogue(items)].to(rows.dtype)  # (B, C)
         terms = F.binary_cross_entropy_with_logits(logits[:, :length], wanted[:, :length], reduction="none")
         real = (batch.items != PAD).to(terms.dtype)
         return (terms * real).sum() / real.sum()

@@ -9,10 +9,12 @@ drowns the ids. `content_scale` is that length. Ways of scaling, means and devia
     centred        mean 0 and one scale for all columns: what varies much stays loud
     unit           every vector exactly that long
 `raw` takes features as they are and a missing one as zeros, and leaves row 0 as it is drawn: for models published so.
+A large feature table stays on disk (on_disk.py): what is asked for is read, scaled and projected block by block.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
@@ -20,7 +22,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from medleyrec.schema import FEATURES, ID, PAD, Features, InputError, Mask
+from medleyrec.models.on_disk import TableOnDisk, blockwise, is_large
+from medleyrec.schema import FEATURES, ID, PAD, Features, InputError, Int64s, Mask
 
 Scaling = Literal["standardised", "centred", "unit"]
 
@@ -31,7 +34,7 @@ CONTENT_SCALE = 0.1  # of a freshly projected content vector: similar contents s
 class ContentPart(nn.Module):
     """One kind of content, projected to the model's width: (n, F) -> (n, H)."""
 
-    vectors: Tensor
+    vectors: Tensor | None
     present: Tensor
     mean: Tensor
     scale: Tensor
@@ -49,31 +52,56 @@ class ContentPart(nn.Module):
     ) -> None:
         super().__init__()
         self.raw, self.unit, self.length = raw, scaling == "unit", length
-        vectors = torch.from_numpy(np.asarray(features.vectors[name], np.float32))
+        given = features.vectors[name]
+        self.disk = TableOnDisk(given) if is_large(given) else None
+        vectors = torch.from_numpy(np.asarray(given, np.float32)) if self.disk is None else None
         present = torch.from_numpy(np.asarray(features.present[name], bool))
         known = present if train_items is None else present & torch.from_numpy(np.asarray(train_items))
         fitted = bool(known.any()) and not raw and not self.unit
-        some = vectors[known] if fitted else torch.zeros(1, vectors.shape[1])
-        self.register_buffer("mean", some.mean(0))
-        self.register_buffer("scale", _scale(some.std(0, correction=0), scaling, length))
-        self.register_buffer("vectors", self._standardised(vectors, present), persistent=False)
+        nothing = torch.zeros(given.shape[1])
+        mean, deviation = self._moments(vectors, known) if fitted else (nothing, nothing)
+        self.register_buffer("mean", mean)
+        self.register_buffer("scale", _scale(deviation, scaling, length))
+        scaled = None if vectors is None else self._standardised(vectors, present)
+        self.register_buffer("vectors", scaled, persistent=False)
         self.register_buffer("present", present, persistent=False)
-        self.project = nn.Linear(vectors.shape[1], width)
+        self.project = nn.Linear(given.shape[1], width)
         self.missing = None if raw else nn.Parameter(torch.zeros(width))
         nn.init.normal_(self.project.weight, std=ID_SCALE if raw else CONTENT_SCALE)
         nn.init.zeros_(self.project.bias)
+
+    def _moments(self, vectors: Tensor | None, known: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and deviation (F,) of the `known` (V,) rows."""
+        if vectors is None:
+            assert self.disk is not None
+            return self.disk.moments(known.numpy())
+        some = vectors[known]
+        return some.mean(0), some.std(0, correction=0)
 
     def _standardised(self, vectors: Tensor, present: Tensor) -> Tensor:
         if self.unit:
             vectors = self.length * F.normalize(vectors, dim=-1)
         elif not self.raw:
-            vectors = (vectors - self.mean) * self.scale
-        return torch.where(present[:, None], vectors, 0.0)
+            vectors = (vectors - self.mean).mul_(self.scale)
+        return vectors.masked_fill(~present[:, None], 0.0)
 
     def forward(self, ids: Tensor | None) -> Tensor:
         """Of the items `ids` (n,), or of all."""
-        vectors, present = (self.vectors, self.present) if ids is None else (self.vectors[ids], self.present[ids])
-        return self.placed(vectors, present)
+        return self.over(ids, self.placed)
+
+    def over(self, ids: Tensor | None, work: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+        """`work(scaled vectors (n, F), whether each is there (n,))` of the items `ids` (n,), or of all."""
+        if self.vectors is not None:
+            some = (self.vectors, self.present) if ids is None else (self.vectors[ids], self.present[ids])
+            return work(*some)
+        assert self.disk is not None
+        disk, device = self.disk, self.present.device
+
+        def read(which: slice | Int64s) -> Tensor:
+            present = self.present[which if isinstance(which, slice) else torch.from_numpy(which).to(device)]
+            return work(self._standardised(disk.rows(which).to(device), present), present)
+
+        return blockwise(disk, ids, read)
 
     def of(self, vectors: Tensor, present: Tensor) -> Tensor:
         """Of items that came later: raw vectors (n, F) and whether each is there (n,)."""
@@ -127,9 +155,9 @@ class ItemRows(nn.Module):
             for name in parts
             if name != ID and features is not None
         }
-        for name, part in content.items():
-            if len(part.vectors) != num_items:
-                raise InputError(f"the {name} features have {len(part.vectors)} rows, the item table has {num_items}")
+        for name in content:
+            if features is not None and (height := len(features.vectors[name])) != num_items:
+                raise InputError(f"the {name} features have {height} rows, the item table has {num_items}")
         self.content = nn.ModuleDict(content)
 
     def silence(self, items: Mask) -> None:

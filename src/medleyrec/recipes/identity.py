@@ -10,6 +10,7 @@ from medleyrec.config import parse
 from medleyrec.dataset.cuts import make_split
 from medleyrec.dataset.split import Split
 from medleyrec.models import model_class
+from medleyrec.recipes.classes import softmax_choice
 from medleyrec.recipes.encode import feature_identity, features_folder
 from medleyrec.recipes.experiment import Experiment
 from medleyrec.recipes.prepare import open_dataset
@@ -43,8 +44,21 @@ def identity_of(experiment: Experiment, split: Split, *, refit: bool) -> dict[st
     decisive = {
         "model": experiment.model.model_dump(mode="json"),
         "train": experiment.train.model_dump(
-            mode="json", exclude={"device", "checkpoint_minutes", "seed", "softmax_chunk"}
-        ),
+            mode="json",
+            exclude={
+                "device",
+                "checkpoint_minutes",
+                "seed",
+                "softmax_chunk",
+                "memory_limit",
+                "step_positions",
+                "plan",
+                "softmax",
+                "negatives",
+                "optimizer",
+            },
+        )
+        | softmax_choice(experiment, split, refit=refit).to_json(),
         "dataset": split.dataset.manifest["identity"],
         "split": experiment.split.model_dump(mode="json"),
         "features": {n: feature_identity(m) for n, m in features.items()},

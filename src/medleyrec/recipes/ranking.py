@@ -23,7 +23,8 @@ from medleyrec.models import baseline
 from medleyrec.models.base import Ranker
 from medleyrec.schema import PAD, Batch, EvalEvents, Int64s, Mask
 
-SCORES = 1 << 23  # scores of one batch: 32 MB
+SCORES = 1 << 23  # scores of one batch, where a ranker makes all of them at once: 32 MB
+ROWS = 256  # of a batch, at least: fewer, and encoding them is slow
 FALLBACK = "recent-popularity"
 LOG, KNOWN, CATALOGUE = "log", "known", "catalogue"
 
@@ -79,7 +80,7 @@ def batches_of(
     split: Split, events: EvalEvents, *, max_length: int, device: torch.device | str = "cpu"
 ) -> Iterator[tuple[Int64s, Batch]]:
     data = split.dataset
-    rows = max(16, min(1024, SCORES // data.num_items))
+    rows = max(ROWS, min(1024, SCORES // data.num_items))
     return history_batches(data.items, data.times, events, max_length=max_length, rows=rows, device=device)
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from medleyrec.config import Config
+from medleyrec.training.sizes import AUTO, parse_bytes
 
 
 class TrainConfig(Config):
@@ -22,6 +23,33 @@ class TrainConfig(Config):
     )
     stride: int = Field(default=0, ge=0, description="events between windows of a long history; 0 is half a window")
     softmax_chunk: int = Field(default=0, ge=0, description="targets per chunk of the softmax; 0 finds the fastest")
+    softmax: Literal["auto", "exact", "sampled"] = Field(
+        default="auto", description="over all classes, or over some drawn for each step; auto: sampled above 2 million"
+    )
+    negatives: int = Field(default=0, ge=0, description="classes drawn per step of a sampled softmax; 0 is automatic")
+    optimizer: Literal["auto", "adam", "rowwise"] = Field(
+        default="auto",
+        description="rowwise: ids learn lazily, with one number of state per item (sampled softmax only); auto: "
+        "rowwise where the softmax is sampled",
+    )
     checkpoint_minutes: float = Field(default=5.0, gt=0)
     device: str = Field(default="auto", description="auto, cpu, cuda, mps")
     mixed_precision: Literal["no", "bf16", "fp16"] = "no"
+    memory_limit: str = Field(
+        default=AUTO,
+        description="what training may take at most, such as 4GB or 512MiB; auto: what the GPU, the container or the "
+        "machine has available. Steps are taken in parts, and the softmax in smaller chunks, where that is needed",
+    )
+    step_positions: int = Field(
+        default=0,
+        ge=0,
+        description="events, padding included, that pass the model at a time; 0: all of a step, if they fit",
+    )
+    plan: bool = Field(default=True, description="predict memory and time by a few steps before a run")
+
+    @field_validator("memory_limit")
+    @classmethod
+    def _is_a_size(cls, limit: str) -> str:
+        if limit != AUTO:
+            parse_bytes(limit)
+        return limit

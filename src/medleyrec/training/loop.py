@@ -10,7 +10,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,13 @@ from torch import Tensor
 from medleyrec import storage
 from medleyrec.dataset.batches import DeviceLog, Windows, plan_steps
 from medleyrec.interrupts import on_ctrl_c
-from medleyrec.schema import InputError
+from medleyrec.schema import InputError, Int64s
 from medleyrec.training import checkpoint
 from medleyrec.training.config import TrainConfig
+from medleyrec.training.memory import Heap, growth_of
 from medleyrec.training.module import TrainingModule
+from medleyrec.training.optimizer import optimizer_of
+from medleyrec.training.parts import check_sums, parts_of
 
 Validate = Callable[[], dict[str, float]]
 LOG = "train.jsonl"
@@ -98,12 +101,11 @@ class Trainer:
         self.accelerator, self.validate = accelerator, validate
         self.on_progress, self.on_epoch = on_progress, on_epoch
         self.model = module.model
-        optimizer = torch.optim.Adam(
-            module.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
-        )
+        optimizer = optimizer_of(module, config, processes=accelerator.num_processes)
         self.module, self.optimizer = accelerator.prepare(module, optimizer)
         self.state = State()
         self._exact = torch.float32 if accelerator.device.type == "mps" else torch.float64
+        self._heap = Heap(growth_of(config.memory_limit))
         self._stop = False
         self._saved_at = time.monotonic()
 
@@ -156,6 +158,7 @@ class Trainer:
             state.seconds = before + time.perf_counter() - started
             if state.seconds - looked > LOOK_EVERY:
                 looked = state.seconds
+                self._heap.look()
                 self._look(loss_sum, taught + done, done / (state.seconds - before), len(plan))
             if self._stop or self._checkpoint_due():
                 state.loss_sum = loss_sum.item()
@@ -170,15 +173,31 @@ class Trainer:
         process, world = self.accelerator.process_index, self.accelerator.num_processes
         torch.manual_seed(self.config.seed * 1_000_003 + self.state.steps * world + process)
         mine = rows[process::world]
-        batch = self.log.batch(mine if len(mine) else rows[:1])
-        # DDP averages gradients over processes: dividing by targets / world makes the average the sum
-        losses = self.module(batch, normaliser=targets / world)
-        # a process without a row of its own still takes part in the exchange of gradients, with nothing
-        self.accelerator.backward(losses["loss"] if len(mine) else losses["loss"] * 0.0)
+        parts = parts_of(mine if len(mine) else rows[:1], self.windows.lengths, self.config.step_positions)
+        losses = []
+        for part in parts:
+            # gradients are exchanged once, with the last part's
+            with self.accelerator.no_sync(self.module) if part is not parts[-1] else nullcontext():
+                # DDP averages gradients over processes: dividing by targets / world makes the average the sum
+                loss = self._loss(part, targets / world, whole=len(parts) == 1)
+                # a process without a row of its own still takes part in the exchange of gradients, with nothing
+                loss = loss if len(mine) else loss * 0.0
+                self.accelerator.backward(loss)
+                losses.append(loss.detach())
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        loss: Tensor = losses["loss"].detach()
-        return loss if len(mine) else loss * 0.0
+        return torch.stack(losses).sum()
+
+    def _loss(self, rows: Int64s, normaliser: float, *, whole: bool) -> Tensor:
+        losses: dict[str, Tensor] = self.module(self.log.batch(rows), normaliser=normaliser)
+        if not whole:
+            check_sums(losses, self.model.name)
+        return losses["loss"]
+
+    def rehearse(self, rows: Int64s) -> None:
+        """One step on these windows as in training, for what it costs. A learning rate of 0 spares the weights."""
+        self.module.train()
+        self._step(rows, int(self.windows.fresh[rows].sum()))
 
     def _look(self, loss_sum: Tensor, taught: int, speed: float, steps: int) -> None:
         loss = self._finite(loss_sum.item() / taught)

@@ -1,16 +1,20 @@
 """Model plus objective as one module: what Accelerate, DDP and compile wrap.
 
-Letters:  B rows   L positions   D width   T targets   V classes
+Letters:  B rows   L positions   D width   T targets   V classes   S classes drawn   n rows that a step touches
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from medleyrec.models.base import SequenceModel
-from medleyrec.schema import Batch
-from medleyrec.training.objectives import catalogue_softmax, sampled_binary
+from medleyrec.schema import PAD, Batch
+from medleyrec.training.blocked import blocked_softmax
+from medleyrec.training.objectives import LARGE, catalogue_softmax, sampled_binary
+from medleyrec.training.sampling import Sampler, sampled_softmax
 
 
 class TrainingModule(nn.Module):
@@ -21,39 +25,76 @@ class TrainingModule(nn.Module):
     (masked events) gives their mean, weighted by the batch's share of the step's targets.
     Classes are the item rows 1..classes-1, or the rows named (a time cut leaves out what it had not seen); row 0 is
     padding and no class. A target that is no class is an error.
+
+    With a `sampler` the softmax is estimated from the classes it draws, and only the rows that the step touches are
+    made: those of the batch's items, of its targets and of the drawn classes.
     """
 
     rows: Tensor | None
     number: Tensor | None
 
-    def __init__(self, model: SequenceModel, *, classes: int | Tensor, chunk: int) -> None:
+    def __init__(
+        self, model: SequenceModel, *, classes: int | Tensor, chunk: int, sampler: Sampler | None = None
+    ) -> None:
         super().__init__()
-        self.model, self.chunk = model, chunk
+        self.model, self.chunk, self.sampler = model, chunk, sampler
         some = None if isinstance(classes, int) else classes
         self.register_buffer("rows", some, persistent=False)  # (V,) rising item rows
         self.register_buffer("number", None if some is None else _numbers(some), persistent=False)
         self.height = classes if isinstance(classes, int) else 0
 
     def forward(self, batch: Batch, normaliser: float | None = None) -> dict[str, Tensor]:
+        if self.sampler is None:
+            return self._exact(batch, normaliser)
+        numbers, log_expected = self.sampler()  # (S,), (S,)
+        drawn = numbers + 1 if self.rows is None else self.rows[numbers]
+        batch, drawn, touched = of_a_step(batch, drawn)
+        table = self.model.rows(touched)  # (n, D)
+        taught = self.model.taught(batch, table)
+        summed = sampled_softmax(taught.states, table, taught.targets, drawn, log_expected)
+        extra = self.model.extra_losses(batch, taught.encoding, table)
+        return _together(summed, extra, batch, len(taught.targets), normaliser)
+
+    def _exact(self, batch: Batch, normaliser: float | None) -> dict[str, Tensor]:
         table = self.model.rows.all()  # (V, D)
         taught = self.model.taught(batch, table)
-        targets = taught.targets  # (T,)
-        if self.rows is None or self.number is None:
-            rows, targets = table[1 : self.height], targets - 1
-        else:
-            rows, targets = table[self.rows], self.number[targets]
-        summed = self._summed(taught.states, rows, targets)
-        whole = normaliser or batch.num_targets
-        ce = summed / whole * (batch.num_targets / len(targets))  # times 1 where the batch's targets are the model's
+        targets = taught.targets - 1 if self.number is None else self.number[taught.targets]  # (T,)
+        summed = self._summed(taught.states, table, targets)
         extra = self.model.extra_losses(batch, taught.encoding, table)
-        extra = {name: loss * (batch.num_targets / whole) for name, loss in extra.items()}
-        return {"loss": ce + sum(extra.values()), "ce": ce, **extra}
+        return _together(summed, extra, batch, len(targets), normaliser)
 
-    def _summed(self, states: Tensor, rows: Tensor, targets: Tensor) -> Tensor:
-        """The loss of all targets (T,) from their states (T, D); rows (V, D)."""
+    def _summed(self, states: Tensor, table: Tensor, targets: Tensor) -> Tensor:
+        """The loss of all targets, class numbers (T,), from their states (T, D); table (n, D)."""
+        classes = range(1, self.height) if self.rows is None else self.rows
+        if self.model.objective == "softmax" and len(classes) > LARGE:
+            return blocked_softmax(states, table, targets, classes=classes, chunk=self.chunk)
+        rows = table[1 : self.height] if self.rows is None else table[self.rows]  # (V, D)
         if self.model.objective == "bce":
             return sampled_binary(states, rows, targets)
         return catalogue_softmax(states, rows, targets, chunk=self.chunk)
+
+
+def of_a_step(batch: Batch, drawn: Tensor) -> tuple[Batch, Tensor, Tensor]:
+    """`batch` and the item rows `drawn` (S,) in terms of the rows they touch; and those item rows, (n,) rising from 0.
+
+    How many there are is known to the device alone: on a GPU the host waits for it once a step.
+    """
+    padding = torch.full((1,), PAD, dtype=torch.int64, device=drawn.device)
+    mentioned = torch.cat([padding, batch.items.flatten(), batch.targets.flatten(), drawn])
+    touched, places = torch.unique(mentioned, return_inverse=True)
+    items, targets, drawn = places[1:].split([batch.items.numel(), batch.targets.numel(), len(drawn)])
+    shape = batch.items.shape
+    return replace(batch, items=items.view(shape), targets=targets.view(shape), touched=touched), drawn, touched
+
+
+def _together(
+    summed: Tensor, extra: dict[str, Tensor], batch: Batch, targets: int, normaliser: float | None
+) -> dict[str, Tensor]:
+    """`summed` over so many `targets`, and the model's own losses, as shares of the step's."""
+    whole = normaliser or batch.num_targets
+    ce = summed / whole * (batch.num_targets / targets)  # times 1 where the batch's targets are the model's
+    extra = {name: loss * (batch.num_targets / whole) for name, loss in extra.items()}
+    return {"loss": ce + sum(extra.values()), "ce": ce, **extra}
 
 
 def _numbers(rows: Tensor) -> Tensor:

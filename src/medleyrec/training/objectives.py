@@ -13,6 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn import LinearCrossEntropyOptions
 
+from medleyrec.training.blocked import chunk_of
+
+LARGE = 200_000
+"""More classes than these take the softmax in blocks (blocked.py): no copies of the table's size, no table read for a
+few targets at a time."""
 LOGITS_BYTES = 256 << 20  # ceiling of one chunk of logits
 CHUNKS = (64, 128, 256, 512)
 CALIBRATION_SECONDS = 1.0
@@ -39,7 +44,12 @@ def sampled_binary(states: Tensor, rows: Tensor, targets: Tensor) -> Tensor:
 
 
 def calibrate_chunk(*, targets: int, width: int, classes: int, device: torch.device | str) -> int:
-    """The fastest of a few chunk sizes for this step on this machine, found within about a second."""
+    """The fastest of a few chunk sizes for this step on this machine, found within about a second.
+
+    Above `LARGE` classes memory alone decides.
+    """
+    if classes > LARGE:
+        return chunk_of(targets, classes)
     fitting = [c for c in CHUNKS if c * classes * 4 <= LOGITS_BYTES] or [max(1, LOGITS_BYTES // (4 * classes))]
     if len(fitting) == 1:
         return fitting[0]

@@ -1,0 +1,184 @@
+"""A few real steps of the real model on real windows, for what they take; nothing is learnt from them.
+
+In comes a Trainer with a learning rate of 0, so that weights stay as they are to the bit. Steps grow: a small share of
+the epoch's largest step is tried first, and the whole of it only where that promises to fit the room. Where it does
+not, steps are taken in parts, then the softmax in smaller chunks (estimate.py).
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from itertools import cycle, islice
+
+import numpy as np
+import torch
+
+from medleyrec.dataset.batches import plan_steps
+from medleyrec.schema import Int64s
+from medleyrec.training.estimate import Peak, Seconds, Shape, choices
+from medleyrec.training.loop import Trainer
+from medleyrec.training.memory import Meter, Room
+from medleyrec.training.module import TrainingModule
+from medleyrec.training.parts import COMMON
+
+SHARES = (1 / 16, 1 / 4)  # of the largest step, tried before it
+ENOUGH = 6.0  # seconds for whole steps
+MOST_STEPS, LEAST_STEPS = 16, 6
+TIMED = 3  # whole steps that are enough to judge time by
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """What the steps of an epoch take."""
+
+    steps: int
+    seconds: float
+    peak: int
+    """Bytes at the highest point of a step; where nothing fits, of the most thrifty choice."""
+    base: int
+    """Bytes before the first step: program, data, weights."""
+    growth: float
+    """Bytes per step of freed memory that piles up."""
+    after: int
+    """Bytes between steps: with the optimiser's state."""
+    optimizer: int
+    """Bytes of that state."""
+    logits: int
+    """Bytes of a chunk of the softmax."""
+    step_positions: int
+    chunk: int
+    parts: int
+    """Of the step that has most."""
+    own_losses: tuple[str, ...]
+    """Losses that do not add up over parts of a step, so that it is not taken in parts."""
+    fits: bool
+
+
+def calibrate(trainer: Trainer, room: Room, meter: Meter) -> Calibration:
+    """Leaves the chosen positions and chunk in `trainer`, and the random state as it was."""
+    with torch.random.fork_rng():
+        return _Rehearsal(trainer, room, meter).run()
+
+
+class _Rehearsal:
+    def __init__(self, trainer: Trainer, room: Room, meter: Meter) -> None:
+        self.trainer, self.room, self.meter, self.windows = trainer, room, meter, trainer.windows
+        self.module: TrainingModule = trainer.accelerator.unwrap_model(trainer.module)
+        self.logits = _logits(self.module)
+        config = trainer.config
+        self.steps = plan_steps(self.windows, seed=config.seed, epoch=0, targets_per_step=config.targets_per_step)
+        self.probes = self._spread()
+        self.whole: list[tuple[Shape, float]] = []
+        self.growth = 0.0
+
+    def _spread(self) -> list[Int64s]:
+        """Steps of all sizes, the largest first."""
+        sizes = [len(rows) * int(self.windows.lengths[rows].max()) for rows in self.steps]
+        some = np.unique(np.linspace(0, len(sizes) - 1, MOST_STEPS).round().astype(int))
+        rising = np.argsort(sizes, kind="stable")[some]
+        order = [rising[-1], *np.random.default_rng(0).permutation(rising[:-1])]
+        return [self.steps[i] for i in order]
+
+    def run(self) -> Calibration:
+        base, largest = self.meter.now(), self.probes[0]
+        small, more = (self._share(largest, share) for share in SHARES)
+        own = self._own_losses(small)
+        tried = [self._try(rows) for rows in (small, small, more)][1:]  # the first pays for what is made once
+        peak = Peak.fit([(shape, most) for shape, _, most in tried], chunk=self.module.chunk, logits=self.logits)
+        fits = self._choose(peak, splits=not own)
+        highest = max(self._predicted(peak), *(most for _, _, most in tried))
+        if fits:
+            highest = max(highest, self._try_whole(budget=ENOUGH, first=tried[-1][1] / SHARES[-1]))
+        timed = self.whole if len(self.whole) >= TIMED else [(shape, took) for shape, took, _ in tried] + self.whole
+        seconds, shapes = Seconds.fit(timed), [self._shape(rows) for rows in self.steps]
+        return Calibration(
+            steps=len(shapes),
+            seconds=sum(map(seconds, shapes)),
+            peak=highest,
+            base=base,
+            growth=self.growth,
+            after=self.meter.now(),
+            optimizer=_state_bytes(self.trainer.optimizer),
+            logits=self.logits * min(self.module.chunk, max(shape.taught for shape in shapes)),
+            step_positions=self.trainer.config.step_positions,
+            chunk=self.module.chunk,
+            parts=max(shape.parts for shape in shapes),
+            own_losses=own,
+            fits=fits,
+        )
+
+    def _share(self, step: Int64s, share: float) -> Int64s:
+        """Some of a step's rows, the longest."""
+        rising = step[np.argsort(self.windows.lengths[step], kind="stable")]
+        return rising[-max(1, round(len(step) * share)) :]
+
+    def _own_losses(self, rows: Int64s) -> tuple[str, ...]:
+        self.module.train()
+        with torch.no_grad():
+            return tuple(sorted(self.module(self.trainer.log.batch(rows)).keys() - COMMON))
+
+    def _shape(self, rows: Int64s) -> Shape:
+        return Shape.of(rows, self.windows, self.trainer.config.step_positions)
+
+    def _try(self, rows: Int64s) -> tuple[Shape, float, int]:
+        """Shape, seconds and peak of one step."""
+        took = 0.0
+
+        def work() -> None:
+            nonlocal took
+            started = time.perf_counter()
+            self.trainer.rehearse(rows)
+            if self.meter.on_gpu:
+                torch.cuda.synchronize(self.meter.device)
+            took = time.perf_counter() - started
+
+        peak = self.meter.peak(work)
+        return self._shape(rows), took, peak
+
+    def _choose(self, peak: Peak, *, splits: bool) -> bool:
+        """Set the first choice whose steps fit the room, or the last one; whether one fits."""
+        config = self.trainer.config
+        for budget, chunk in choices(
+            self.probes[0],
+            self.windows,
+            budget=config.step_positions,
+            chunk=self.module.chunk,
+            splits=splits,
+            chunks=self.logits > 0,
+        ):
+            self.trainer.config = config.model_copy(update={"step_positions": budget})
+            self.module.chunk = chunk
+            if self._predicted(peak) <= self.room.size:
+                return True
+        return False
+
+    def _predicted(self, peak: Peak) -> int:
+        return max(peak(self._shape(rows), self.module.chunk) for rows in self.probes)
+
+    def _try_whole(self, *, budget: float, first: float) -> int:
+        """Whole steps for about so many seconds, `first` being a guess at the first one's; returns their peak."""
+        if first > budget:
+            return 0
+        shape, took, highest = self._try(self.probes[0])  # pays for memory that is new: its time does not count
+        left, level = budget - took, self.meter.now()
+        for rows in islice(cycle(self.probes), max(LEAST_STEPS, len(self.probes))):
+            if took > left:
+                break
+            shape, took, peak = self._try(rows)
+            left, highest = left - took, max(highest, peak)
+            self.whole.append((shape, took))
+            self.growth = max(0.0, (self.meter.now() - level) / len(self.whole))
+        return highest
+
+
+def _logits(module: TrainingModule) -> int:
+    """Bytes of the logits of one target, where they are formed chunk by chunk."""
+    if module.sampler is not None or module.model.objective != "softmax":
+        return 0
+    return 4 * (module.height - 1 if module.rows is None else len(module.rows))
+
+
+def _state_bytes(optimizer: torch.optim.Optimizer) -> int:
+    tensors = (value for state in optimizer.state.values() for value in state.values())
+    return sum(t.nbytes for t in tensors if isinstance(t, torch.Tensor))
