@@ -58,7 +58,7 @@ CASES: Mapping[str, Case] = {
 }
 
 
-ON_CPU_TIME = "import time; time.perf_counter = time.process_time; from medleyrec.cli import main; main()"
+ON_CPU_TIME = "import time; time.perf_counter = time.thread_time; from medleyrec.cli import main; main()"
 
 
 def medley(*words: str | Path, cpu: bool = False) -> list[str]:

@@ -29,16 +29,16 @@ from medleyrec.recipes.ranking import SCORES
 from medleyrec.recipes.workbench import Workbench, new_accelerator, workbench
 from medleyrec.schema import ID, InputError, Int64s
 from medleyrec.training.calibration import Calibration, calibrate
-from medleyrec.training.memory import LIMIT, Meter, Room, growth_of, highest, returned, room_of
+from medleyrec.training.memory import LIMIT, Meter, Room, highest, pile_of, returned, room_of
 from medleyrec.training.sizes import told_bytes
 
 FULL = 0.9
-"""Share of the room above which a plan warns."""
+"""Share of what is available above which a plan warns; others may want some of it."""
 GROUPS = 3
 """Blocks of validation events that are ranked: with short, middling and long histories."""
 EVENT_BYTES = 80
 """Of a validation event while all are ranked: its user, history, target, place in the order, rank."""
-REST, PILE = "steps: activations and temporary tables", "freed, not yet returned to the system"
+REST, PILED = "steps: activations and temporary tables", "freed, not yet returned to the system"
 
 
 def run_plan(experiment: Experiment) -> Plan:
@@ -107,10 +107,7 @@ def plan_of(bench: Workbench, *, meter: Meter | None = None, room: Room | None =
 
 def _steps(bench: Workbench, chunk: int, room: Room, meter: Meter) -> Calibration:
     config = bench.experiment.train.model_copy(update={"learning_rate": 0.0})
-    learnt = bench.model.parameters()
-    if bench.softmax.rowwise:
-        learnt = (p for p in learnt if bench.model.rows.ids is None or p is not bench.model.rows.ids.weight)
-    least, now = sum(3 * p.nbytes for p in learnt), meter.now()  # gradients and the two moments of Adam
+    least, now = _least(bench), meter.now()
     if now + least > room.size:
         raise InputError(
             f"{bench.label} takes {told_bytes(now)} before its first step and {told_bytes(least)} of gradients and "
@@ -119,11 +116,19 @@ def _steps(bench: Workbench, chunk: int, room: Room, meter: Meter) -> Calibratio
     accelerator = new_accelerator(config)
     trainer = bench.trainer(Path(), config, chunk=chunk, accelerator=accelerator)
     try:
-        return calibrate(trainer, replace(room, size=room.size - growth_of(config.memory_limit)), meter)
+        share = 0.0 if bench.on_gpu else pile_of(config.memory_limit)
+        return calibrate(trainer, replace(room, size=int(room.size / (1 + share))), meter)
     finally:
         accelerator.free_memory()
         del trainer
         gc.collect()
+
+
+def _least(bench: Workbench) -> int:
+    """Bytes of gradients and of the two moments of Adam; ids that learn row by row have none of their own size."""
+    ids = bench.model.rows.ids
+    own = None if ids is None or not bench.softmax.rowwise else ids.weight
+    return sum(3 * p.nbytes for p in bench.model.parameters() if p is not own)
 
 
 def _validation(bench: Workbench, meter: Meter) -> tuple[float, int]:
@@ -173,8 +178,8 @@ def _memory(bench: Workbench, found: Calibration, *, judged: int, loaded: int) -
     program = max(0, found.base - sum(held.values()))
     memory = {name: size for name, size in {"program, libraries, files": program, **held, **other}.items() if size}
     memory[REST] = max(0, found.peak - sum(memory.values()))
-    steps = found.growth * found.steps * bench.experiment.train.epochs
-    memory[PILE] = round(min(growth_of(bench.experiment.train.memory_limit), steps))
+    if not bench.on_gpu:
+        memory[PILED] = round(pile_of(bench.experiment.train.memory_limit) * sum(memory.values()))
     last = found.after + parameters  # the best weights are read again at the end
     beyond = {"validation": judged, "loading": loaded, "reading the best weights": last}
     name, most = max(beyond.items(), key=lambda item: item[1])
@@ -192,7 +197,7 @@ def _notes(bench: Workbench, found: Calibration, room: Room, *, chunk: int, peak
         )
     if found.chunk != chunk:
         notes.append(f"The softmax takes {found.chunk:,} targets at a time, not {chunk:,}, as {_told(room)}.")
-    if peak > FULL * room.size:
+    if peak > room.size * (1 if room.source == LIMIT else FULL):
         notes.append(
             f"Caution: {told_bytes(peak)} are expected, and {_told(room)}. {_whole(found)}To be safe, {_cure(room)}"
             f"{_sampling(bench)}."

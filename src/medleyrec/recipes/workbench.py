@@ -52,6 +52,10 @@ class Workbench:
         return sum(p.numel() for p in self.model.parameters())
 
     @property
+    def on_gpu(self) -> bool:
+        return bool(self.accelerator.device.type == "cuda")
+
+    @property
     def num_classes(self) -> int:
         """Of the softmax."""
         return self.classes - 1 if isinstance(self.classes, int) else len(self.classes)

@@ -1,7 +1,7 @@
 """A few real steps of the real model on real windows, for what they take; nothing is learnt from them.
 
-In comes a Trainer with a learning rate of 0, so that weights stay as they are to the bit. Steps grow: a small share of
-the epoch's largest step is tried first, and the whole of it only where that promises to fit the room. Where it does
+In comes a Trainer with a learning rate of 0, so that weights stay as they are to the bit. Steps grow: small shares of
+the epoch's largest step are tried first, and more of it only where that promises to fit the room. Where all of it does
 not, steps are taken in parts, then the softmax in smaller chunks (estimate.py).
 """
 
@@ -18,11 +18,12 @@ from medleyrec.dataset.batches import plan_steps
 from medleyrec.schema import Int64s
 from medleyrec.training.estimate import Peak, Seconds, Shape, choices
 from medleyrec.training.loop import Trainer
-from medleyrec.training.memory import Meter, Room
+from medleyrec.training.memory import Meter, Room, returned
 from medleyrec.training.module import TrainingModule
 from medleyrec.training.parts import COMMON
 
-SHARES = (1 / 16, 1 / 4)  # of the largest step, tried before it
+SHARES = (1 / 64, 1 / 16, 1 / 4)  # of the largest step, tried before it
+ALWAYS = 2  # of these; the second one is as little as a part of a step can be
 ENOUGH = 6.0  # seconds for whole steps
 MOST_STEPS, LEAST_STEPS = 16, 6
 TIMED = 3  # whole steps that are enough to judge time by
@@ -38,8 +39,6 @@ class Calibration:
     """Bytes at the highest point of a step; where nothing fits, of the most thrifty choice."""
     base: int
     """Bytes before the first step: program, data, weights."""
-    growth: float
-    """Bytes per step of freed memory that piles up."""
     after: int
     """Bytes between steps: with the optimiser's state."""
     optimizer: int
@@ -69,8 +68,8 @@ class _Rehearsal:
         config = trainer.config
         self.steps = plan_steps(self.windows, seed=config.seed, epoch=0, targets_per_step=config.targets_per_step)
         self.probes = self._spread()
+        self.tried: list[tuple[Shape, float, int]] = []  # shares of the largest step: seconds, peak
         self.whole: list[tuple[Shape, float]] = []
-        self.growth = 0.0
 
     def _spread(self) -> list[Int64s]:
         """Steps of all sizes, the largest first."""
@@ -82,22 +81,20 @@ class _Rehearsal:
 
     def run(self) -> Calibration:
         base, largest = self.meter.now(), self.probes[0]
-        small, more = (self._share(largest, share) for share in SHARES)
-        own = self._own_losses(small)
-        tried = [self._try(rows) for rows in (small, small, more)][1:]  # the first pays for what is made once
-        peak = Peak.fit([(shape, most) for shape, _, most in tried], chunk=self.module.chunk, logits=self.logits)
+        own = self._own_losses(self._share(largest, SHARES[0]))
+        peak = self._try_shares(largest)
         fits = self._choose(peak, splits=not own)
-        highest = max(self._predicted(peak), *(most for _, _, most in tried))
+        highest = max(self._predicted(peak), *(most for _, _, most in self.tried))
         if fits:
-            highest = max(highest, self._try_whole(budget=ENOUGH, first=tried[-1][1] / SHARES[-1]))
-        timed = self.whole if len(self.whole) >= TIMED else [(shape, took) for shape, took, _ in tried] + self.whole
+            highest = max(highest, self._try_whole())
+        few = [] if len(self.whole) >= TIMED else [(shape, took) for shape, took, _ in self.tried]
+        timed = self.whole + few
         seconds, shapes = Seconds.fit(timed), [self._shape(rows) for rows in self.steps]
         return Calibration(
             steps=len(shapes),
             seconds=sum(map(seconds, shapes)),
             peak=highest,
             base=base,
-            growth=self.growth,
             after=self.meter.now(),
             optimizer=_state_bytes(self.trainer.optimizer),
             logits=self.logits * min(self.module.chunk, max(shape.taught for shape in shapes)),
@@ -156,19 +153,34 @@ class _Rehearsal:
     def _predicted(self, peak: Peak) -> int:
         return max(peak(self._shape(rows), self.module.chunk) for rows in self.probes)
 
-    def _try_whole(self, *, budget: float, first: float) -> int:
-        """Whole steps for about so many seconds, `first` being a guess at the first one's; returns their peak."""
-        if first > budget:
+    def _try_shares(self, step: Int64s) -> Peak:
+        """Growing shares of a step, as long as they promise to fit the room."""
+        self._try(self._share(step, SHARES[0]))  # pays for what is made once
+        peak = Peak(0, 0, 0)
+        for number, share in enumerate(SHARES):
+            rows = self._share(step, share)
+            if number >= ALWAYS and peak(self._shape(rows), self.module.chunk) > self.room.size:
+                break
+            returned()
+            self.tried.append(self._try(rows))
+            measured = [(shape, most) for shape, _, most in self.tried[-2:]]
+            if number:
+                peak = Peak.fit(measured, chunk=self.module.chunk, logits=self.logits)
+        return peak
+
+    def _try_whole(self) -> int:
+        """Whole steps for some seconds, as far as one can be afforded; returns their peak."""
+        shape, took, _ = self.tried[-1]
+        if took * self._shape(self.probes[0]).positions / shape.positions > ENOUGH:
             return 0
         shape, took, highest = self._try(self.probes[0])  # pays for memory that is new: its time does not count
-        left, level = budget - took, self.meter.now()
+        left = ENOUGH - took
         for rows in islice(cycle(self.probes), max(LEAST_STEPS, len(self.probes))):
             if took > left:
                 break
             shape, took, peak = self._try(rows)
             left, highest = left - took, max(highest, peak)
             self.whole.append((shape, took))
-            self.growth = max(0.0, (self.meter.now() - level) / len(self.whole))
         return highest
 
 

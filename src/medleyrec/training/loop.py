@@ -26,7 +26,7 @@ from medleyrec.interrupts import on_ctrl_c
 from medleyrec.schema import InputError, Int64s
 from medleyrec.training import checkpoint
 from medleyrec.training.config import TrainConfig
-from medleyrec.training.memory import Heap, growth_of
+from medleyrec.training.memory import Heap, pile_of, returned
 from medleyrec.training.module import TrainingModule
 from medleyrec.training.optimizer import optimizer_of
 from medleyrec.training.parts import check_sums, parts_of
@@ -105,7 +105,7 @@ class Trainer:
         self.module, self.optimizer = accelerator.prepare(module, optimizer)
         self.state = State()
         self._exact = torch.float32 if accelerator.device.type == "mps" else torch.float64
-        self._heap = Heap(growth_of(config.memory_limit))
+        self._heap = Heap(pile_of(config.memory_limit))
         self._stop = False
         self._saved_at = time.monotonic()
 
@@ -184,6 +184,8 @@ class Trainer:
                 loss = loss if len(mine) else loss * 0.0
                 self.accelerator.backward(loss)
                 losses.append(loss.detach())
+            if len(parts) > 1 and self.accelerator.device.type == "cpu":
+                returned()  # a step is in parts where memory is short
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         return torch.stack(losses).sum()

@@ -24,8 +24,9 @@ LIMIT = "train.memory_limit"
 """The source of a room that the user named."""
 PROC, CGROUPS = Path("/proc"), Path("/sys/fs/cgroup")
 UNLIMITED = 1 << 60  # what version 1 of control groups says for "no limit" is about that
-LOOK_EVERY = 0.001  # seconds
-GROWTH = 128 << 20  # bytes of freed memory that may pile up
+LOOK_EVERY = 0.002  # seconds
+PILE = 1 / 6
+"""Freed memory may pile up to this share of what is in use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,24 +162,24 @@ class Heap:
 
     Batches are of all shapes, and what the C allocator keeps of freed tensors comes in pieces that fit the next ones
     less and less: without this, the process grows by a megabyte a step and more. Returning the pieces costs a little,
-    so it is done each time they have come to `growth` bytes.
+    so it is done each time they have come to a `share` of what the process was before.
     """
 
-    def __init__(self, growth: int) -> None:
-        self.growth = growth
+    def __init__(self, share: float) -> None:
+        self.share = share
         self.level = 0  # of the first look after memory was returned
 
     def look(self) -> None:
         now = resident()
         self.level = self.level or now
-        if now > self.level + self.growth:
+        if now > self.level * (1 + self.share):
             returned()
             self.level = 0
 
 
-def growth_of(limit: str) -> int:
-    """How much may pile up: little where the user named a limit (`train.memory_limit`)."""
-    return GROWTH if limit == AUTO else GROWTH // 4
+def pile_of(limit: str) -> float:
+    """The share that may pile up: little where the user named a limit (`train.memory_limit`)."""
+    return PILE if limit == AUTO else PILE / 4
 
 
 def returned() -> None:
