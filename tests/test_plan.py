@@ -264,6 +264,7 @@ def test_a_step_that_fits_stays_whole(shop):
     found = planned(shop, room=1000 + LOGITS_OF_9 + 10 * whole_step(shop))
     assert (found.step_positions, found.parts, found.softmax_chunk) == (0, 1, 9)
     assert not any("parts" in note for note in found.notes)
+    assert planned(shop, room=1000 + LOGITS_OF_9 + 10 * whole_step(shop) - 9).parts > 1, "what piles up needs room too"
 
 
 def test_the_first_thing_to_give_way_is_the_size_of_a_part(shop):
