@@ -219,36 +219,57 @@ def test_features_are_float32_in_the_plan(tmp_path):
     assert held == 4 * V * 6 + V + 2 * 4 * 6, "vectors, which are there, and how they are scaled"
 
 
+BASE, LEARNT = 10_000_000, 200_000  # bytes of the process, and of gradients and moments
+
+
 class Counted(Meter):
-    """Memory that is 1,000 bytes and 10 for each position of a batch, beside the logits of 9 targets."""
+    """Memory that is, beside BASE and LEARNT, 1,000 bytes, 10 for each position of a batch, logits of 9 targets."""
 
     def __init__(self, log):
         super().__init__()
-        self.most, batch = 0, log.batch
+        self.most, batch = BASE, log.batch
 
         def counted(rows):
             made = batch(rows)
-            self.most = max(self.most, 1000 + 10 * made.items.numel() + 4 * (V - 1) * min(9, made.num_targets))
+            self.most = max(
+                self.most, BASE + LEARNT + 1000 + 10 * made.items.numel() + 4 * (V - 1) * min(9, made.num_targets)
+            )
             return made
 
         log.batch = counted
 
     def now(self):
-        return 0
+        return BASE
+
+    def so_far(self):
+        return BASE
 
     def peak(self, work):
-        self.most = 0
+        self.most = BASE
         work()
         return self.most
 
 
-def planned(shop, *, room, **more):
+class Steep(Counted):
+    """Whole steps take more than their shares promise."""
+
+    def peak(self, work):
+        found = super().peak(work)
+        return found + 5000 if found > BASE + LEARNT + 1000 + LOGITS_OF_9 + 10 * WHOLE // 2 else found
+
+
+class Loaded(Counted):
+    """Building the model took a gigabyte."""
+
+    def so_far(self):
+        return 10**9
+
+
+def planned(shop, *, room, meter=Counted, source=memory.LIMIT, **more):
     """A plan whose steps may take `room` bytes."""
     made = bench(experiment(shop, **more))
-    size = round(room * (1 + memory.PILE)) + 1
-    # gradients and moments are asked for by themselves, before the first step: here they weigh nothing
-    with mock.patch("medleyrec.recipes.planning._least", return_value=0):
-        return plan_of(made, meter=Counted(made.device_log), room=memory.Room(size, memory.LIMIT))
+    size = round((BASE + LEARNT + room) * (1 + memory.PILE)) + 1
+    return plan_of(made, meter=meter(made.device_log), room=memory.Room(size, source))
 
 
 def whole_step(shop, **more):
@@ -258,6 +279,7 @@ def whole_step(shop, **more):
 
 
 LOGITS_OF_9 = 4 * (V - 1) * 9
+WHOLE = 51  # positions of the largest step
 
 
 def test_a_step_that_fits_stays_whole(shop):
@@ -277,6 +299,20 @@ def test_the_first_thing_to_give_way_is_the_size_of_a_part(shop):
     assert f"in up to {found.parts} parts" in "\n".join(found.lines())
 
 
+def test_a_promise_that_is_not_kept_is_followed_by_smaller_parts(shop):
+    assert whole_step(shop) == WHOLE
+    room = 1000 + LOGITS_OF_9 + 10 * WHOLE
+    assert planned(shop, room=room).step_positions == 0
+    assert planned(shop, room=room, meter=Steep).step_positions == WHOLE // 2
+
+
+def test_what_is_beyond_a_limit_anywhere_in_the_run_is_refused_and_elsewhere_said(shop):
+    with pytest.raises(InputError, match=r"needs 1 GB at the least \(.*loading, beyond all that \d+ MB"):
+        planned(shop, room=10**6, meter=Loaded)
+    found = planned(shop, room=10**6, meter=Loaded, source="available on this machine")
+    assert any(note.startswith("Caution: 1 GB are expected, and 13.1 MB are available on this") for note in found.notes)
+
+
 def test_what_does_not_fit_in_the_smallest_parts_is_refused_with_its_numbers(shop):
     with pytest.raises(
         InputError,
@@ -290,8 +326,8 @@ def test_what_does_not_fit_in_the_smallest_parts_is_refused_with_its_numbers(sho
 def test_gradients_and_moments_are_asked_for_before_the_first_step(shop):
     made = bench(experiment(shop))
     needed = 3 * 4 * made.parameters
-    with pytest.raises(InputError, match=r"takes 0 bytes before its first step and .* of gradients and moments in it"):
-        plan_of(made, meter=Counted(made.device_log), room=memory.Room(needed - 1, memory.LIMIT))
+    with pytest.raises(InputError, match=r"takes 10 MB before its first step and .* of gradients and moments in it"):
+        plan_of(made, meter=Counted(made.device_log), room=memory.Room(BASE + needed - 1, memory.LIMIT))
 
 
 def test_choices_come_in_order():

@@ -29,7 +29,7 @@ from medleyrec.recipes.ranking import SCORES
 from medleyrec.recipes.workbench import Workbench, new_accelerator, workbench
 from medleyrec.schema import ID, InputError, Int64s
 from medleyrec.training.calibration import Calibration, calibrate
-from medleyrec.training.memory import LIMIT, Meter, Room, highest, pile_of, returned, room_of
+from medleyrec.training.memory import LIMIT, Meter, Room, pile_of, returned, room_of
 from medleyrec.training.sizes import told_bytes
 
 FULL = 0.9
@@ -80,12 +80,14 @@ def plan_of(bench: Workbench, *, meter: Meter | None = None, room: Room | None =
     config, device = bench.experiment.train, bench.accelerator.device
     returned()
     meter, room = meter or Meter(device), room or room_of(config.memory_limit, device)
-    chunk, loaded = bench.chunk(), 0 if meter.on_gpu else highest()
+    chunk, loaded = bench.chunk(), meter.so_far()
     found = _steps(bench, chunk, room, meter)
     if not found.fits:
         raise InputError(_refused(bench, _memory(bench, found, judged=0, loaded=0), room, found))
     seconds, judged = (None, 0) if bench.refit else _validation(bench, meter)
     memory = _memory(bench, found, judged=judged, loaded=loaded)
+    if room.source == LIMIT and sum(memory.values()) > room.size:
+        raise InputError(_refused(bench, memory, room, found))
     return Plan(
         label=bench.label,
         device=str(device),
@@ -197,7 +199,7 @@ def _notes(bench: Workbench, found: Calibration, room: Room, *, chunk: int, peak
         )
     if found.chunk != chunk:
         notes.append(f"The softmax takes {found.chunk:,} targets at a time, not {chunk:,}, as {_told(room)}.")
-    if peak > room.size * (1 if room.source == LIMIT else FULL):
+    if room.source != LIMIT and peak > FULL * room.size:
         notes.append(
             f"Caution: {told_bytes(peak)} are expected, and {_told(room)}. {_whole(found)}To be safe, {_cure(room)}"
             f"{_sampling(bench)}."

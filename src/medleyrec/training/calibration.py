@@ -8,6 +8,7 @@ not, steps are taken in parts, then the softmax in smaller chunks (estimate.py).
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import cycle, islice
 
@@ -83,10 +84,13 @@ class _Rehearsal:
         base, largest = self.meter.now(), self.probes[0]
         own = self._own_losses(self._share(largest, SHARES[0]))
         peak = self._try_shares(largest)
-        fits = self._choose(peak, splits=not own)
-        highest = max(self._predicted(peak), *(most for _, _, most in self.tried))
-        if fits:
-            highest = max(highest, self._try_whole())
+        options, whole = self._options(splits=not own), 0
+        while fits := self._choose(peak, options):
+            whole = self._try_whole()
+            if whole <= self.room.size:
+                break
+            returned()
+        highest = max(self._predicted(peak), whole, *(most for _, _, most in self.tried))
         few = [] if len(self.whole) >= TIMED else [(shape, took) for shape, took, _ in self.tried]
         timed = self.whole + few
         seconds, shapes = Seconds.fit(timed), [self._shape(rows) for rows in self.steps]
@@ -133,18 +137,20 @@ class _Rehearsal:
         peak = self.meter.peak(work)
         return self._shape(rows), took, peak
 
-    def _choose(self, peak: Peak, *, splits: bool) -> bool:
-        """Set the first choice whose steps fit the room, or the last one; whether one fits."""
-        config = self.trainer.config
-        for budget, chunk in choices(
+    def _options(self, *, splits: bool) -> Iterator[tuple[int, int]]:
+        return choices(
             self.probes[0],
             self.windows,
-            budget=config.step_positions,
+            budget=self.trainer.config.step_positions,
             chunk=self.module.chunk,
             splits=splits,
             chunks=self.logits > 0,
-        ):
-            self.trainer.config = config.model_copy(update={"step_positions": budget})
+        )
+
+    def _choose(self, peak: Peak, options: Iterator[tuple[int, int]]) -> bool:
+        """Set the next of the options whose steps should fit the room, or the last one; whether one does."""
+        for budget, chunk in options:
+            self.trainer.config = self.trainer.config.model_copy(update={"step_positions": budget})
             self.module.chunk = chunk
             if self._predicted(peak) <= self.room.size:
                 return True
@@ -170,6 +176,7 @@ class _Rehearsal:
 
     def _try_whole(self) -> int:
         """Whole steps for some seconds, as far as one can be afforded; returns their peak."""
+        self.whole.clear()
         shape, took, _ = self.tried[-1]
         if took * self._shape(self.probes[0]).positions / shape.positions > ENOUGH:
             return 0

@@ -127,6 +127,10 @@ class Meter:
     def now(self) -> int:
         return int(torch.cuda.memory_allocated(self.device)) if self.on_gpu else resident()
 
+    def so_far(self) -> int:
+        """The most that the process has taken; 0 on a GPU, where nothing was before."""
+        return 0 if self.on_gpu else highest()
+
     def peak(self, work: Callable[[], object]) -> int:
         if self.on_gpu:
             torch.cuda.reset_peak_memory_stats(self.device)
