@@ -35,10 +35,10 @@ from medleyrec.dataset.batches import DeviceLog, one_pass_windows, plan_steps
 from medleyrec.dataset.split import TrainingLog
 from medleyrec.models import build
 from medleyrec.schema import TEXT, Facts, Features
-from medleyrec.training.blocked import BLOCK, blocked_softmax
+from medleyrec.training.blocked import block_of, blocked_softmax
 from medleyrec.training.config import TrainConfig
 from medleyrec.training.module import TrainingModule
-from medleyrec.training.objectives import LARGE, calibrate_chunk, catalogue_softmax
+from medleyrec.training.objectives import calibrate_chunk
 from medleyrec.training.optimizer import optimizer_of
 from medleyrec.training.sampling import Sampler, class_counts
 from medleyrec.training.softmax import softmax_of
@@ -89,21 +89,17 @@ def exact(classes: int, *, width: int, targets: int, runs: int) -> dict[str, Any
     table = torch.randn(classes + 1, width).mul_(width**-0.5).requires_grad_()
     states, wanted = torch.randn(targets, width, requires_grad=True), torch.randint(classes, (targets,))
     chunk = calibrate_chunk(targets=targets, width=width, classes=classes, device="cpu")
-    large = classes > LARGE
 
     def step() -> None:
         table.grad = states.grad = None
-        if large:
-            loss = blocked_softmax(states, table, wanted, classes=range(1, classes + 1), chunk=chunk)
-        else:
-            loss = catalogue_softmax(states, table[1:], wanted, chunk=chunk)
+        loss = blocked_softmax(states, table, wanted, classes=range(1, classes + 1), chunk=chunk)
         loss.backward()  # type: ignore[no-untyped-call]
 
     before = forget_peak()
     times = [seconds(step)]
     above = peak() - before
     table.grad = None
-    bare = products(states.detach(), table.detach()[1:], chunk, BLOCK if large else classes)
+    bare = products(states.detach(), table.detach()[1:], chunk, block_of(classes))
     pairs = [(seconds(bare), seconds(step)) for _ in range(runs)]
     ratios = [own / other for other, own in pairs]
     times = [own for _, own in pairs] or times
@@ -112,7 +108,7 @@ def exact(classes: int, *, width: int, targets: int, runs: int) -> dict[str, Any
         "width": width,
         "targets": targets,
         "chunk": chunk,
-        "block": BLOCK if large else classes,
+        "block": block_of(classes),
         "seconds": statistics.median(times),
         "products_seconds": statistics.median([p for p, _ in pairs]) if pairs else None,
         "ratio": statistics.median(ratios) if ratios else None,

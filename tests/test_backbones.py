@@ -8,7 +8,7 @@ from medleyrec.models.backbones import BACKBONES, Shape
 from medleyrec.schema import PAD
 from medleyrec.training.module import TrainingModule
 from tests.backbones_plain import PLAIN, softmax_loss
-from tests.worlds import facts, taught
+from tests.worlds import batch, facts, taught
 
 B, L, D, V = 3, 6, 8, 11
 LENGTHS = [6, 2, 4]
@@ -151,3 +151,14 @@ def test_weights_of_sasrec_from_before_there_were_backbones_load():
 def test_heads_that_do_not_fit_are_told():
     with pytest.raises(ValueError, match=r"width \(8\) must be a multiple of heads \(3\)"):
         Shape(width=8, max_length=4, heads=3)
+
+
+def test_scaled_inputs_are_those_of_the_first_code():
+    """log2feats of Kang & McAuley: the item vector times the root of the width, then the position."""
+    torch.manual_seed(0)
+    items, width = torch.tensor([[1, 4, 2]]), 8
+    model = build("sasrec", facts(items=V), width=width, max_length=L, dropout=0.0, scaled_inputs=True).double()
+    table = model.rows.all()
+    weights = dict(model.backbone.named_parameters())
+    plain = PLAIN["sasrec"](weights, table[items[0]] * width**0.5, depth=2, heads=2)
+    torch.testing.assert_close(model.encode(batch(items), table).states[0], plain, rtol=1e-10, atol=1e-10)

@@ -44,6 +44,16 @@ def test_what_decides_the_result_is_in_the_name_and_nothing_else(shop):
         assert run_name(experiment(shop, **other)) != name
 
 
+def test_a_setting_that_came_later_leaves_old_names_alone(shop):
+    def sasrec(**more):
+        return load_experiment(shop, flags={"model": {"name": "sasrec", "settings": {"items": ["id"], **more}}})
+
+    assert "scaled_inputs" not in resolved(sasrec(scaled_inputs=False)).model.settings
+    assert run_name(sasrec(scaled_inputs=False)) == run_name(sasrec())
+    assert resolved(sasrec(scaled_inputs=True)).model.settings["scaled_inputs"] is True
+    assert run_name(sasrec(scaled_inputs=True)) != run_name(sasrec())
+
+
 @pytest.mark.parametrize(
     ("items", "told"),
     [

@@ -16,7 +16,7 @@ from medleyrec.models.items import ContentPart, ItemRows
 from medleyrec.models.on_disk import TableOnDisk, is_large
 from medleyrec.models.views import retrieval_recall
 from medleyrec.schema import ATTRIBUTES, PAD, TEXT, Features, InputError
-from medleyrec.training.blocked import CHUNK, CHUNK_BYTES, blocked_softmax, chunk_of
+from medleyrec.training.blocked import BLOCK, CHUNK, CHUNK_BYTES, WHOLE, block_of, blocked_softmax, chunk_of
 from medleyrec.training.module import TrainingModule
 from medleyrec.training.objectives import LARGE, calibrate_chunk
 from medleyrec.training.sampling import Sampler
@@ -29,6 +29,7 @@ CLASSES = {"a range": range(1, 30), "rows by name": torch.tensor([0, 2, 3, 5, 8,
 @pytest.fixture
 def blocks(monkeypatch):
     """Blocks of seven classes, the last one shorter."""
+    monkeypatch.setattr("medleyrec.training.blocked.WHOLE", 7)
     monkeypatch.setattr("medleyrec.training.blocked.BLOCK", 7)
 
 
@@ -107,23 +108,23 @@ def test_a_chunk_fits_its_memory():
 
 
 @pytest.mark.parametrize("classes", [9, torch.tensor([2, 3, 4, 5, 7])], ids=["all", "named"])
-def test_a_module_takes_blocks_for_many_classes(monkeypatch, classes):
-    rows, found, calls = taught(torch.tensor([[1, 2, 3], [4, 5, PAD]]), torch.tensor([[2, 3, 4], [5, 7, PAD]])), [], []
-
-    def counted(*given, **named):
-        calls.append(1)
-        return blocked_softmax(*given, **named)
-
-    monkeypatch.setattr("medleyrec.training.module.blocked_softmax", counted)
-    for large in (LARGE, 3):
-        monkeypatch.setattr("medleyrec.training.module.LARGE", large)
+def test_a_module_takes_the_same_loss_whole_and_in_blocks(monkeypatch, classes):
+    rows, found = taught(torch.tensor([[1, 2, 3], [4, 5, PAD]]), torch.tensor([[2, 3, 4], [5, 7, PAD]])), []
+    for whole in (9, 0):
+        monkeypatch.setattr("medleyrec.training.blocked.WHOLE", whole)
+        monkeypatch.setattr("medleyrec.training.blocked.BLOCK", 3)
         torch.manual_seed(0)
         module = TrainingModule(build("sasrec", facts(items=9), width=8, dropout=0.0), classes=classes, chunk=2)
         loss = module(rows)["loss"]
         loss.backward()
-        assert len(calls) == (large == 3)
         found.append((loss.detach(), {n: p.grad for n, p in module.named_parameters()}))
     torch.testing.assert_close(found[1], found[0])
+
+
+def test_few_classes_are_one_block_and_many_are_not():
+    assert block_of(WHOLE) == WHOLE
+    assert block_of(WHOLE + 1) == BLOCK
+    assert block_of(100, "cuda") > WHOLE
 
 
 MEMORY = """

@@ -19,11 +19,11 @@ from medleyrec.models import build
 from medleyrec.models.base import Frozen
 from medleyrec.recipes.ranking import metric_means, ranks_of
 from medleyrec.schema import PAD, TEST, VALIDATION, InputError
-from medleyrec.training.blocked import CHUNK_BYTES
+from medleyrec.training.blocked import CHUNK_BYTES, blocked_softmax
 from medleyrec.training.config import TrainConfig
 from medleyrec.training.loop import BEST, LOG, Trainer
 from medleyrec.training.module import TrainingModule
-from medleyrec.training.objectives import calibrate_chunk, catalogue_softmax, sampled_binary
+from medleyrec.training.objectives import calibrate_chunk, sampled_binary
 from tests.worlds import DAY, START, batch, circle, facts, noise, small, taught
 
 V = 9
@@ -37,7 +37,7 @@ def test_the_chunked_softmax_equals_the_plain_one():
     for chunk in (None, 8, 64):
         a, b = states.clone().requires_grad_(), rows.clone().requires_grad_()
         plain = F.cross_entropy(a @ b.T, targets, reduction="sum")
-        loss = plain if chunk is None else catalogue_softmax(a, b, targets, chunk=chunk)
+        loss = plain if chunk is None else blocked_softmax(a, b, targets, classes=range(11), chunk=chunk)
         torch.testing.assert_close(loss, plain)
         torch.autograd.backward(loss / 37)
         grads.append((a.grad, b.grad))
@@ -92,6 +92,28 @@ def test_the_loss_is_the_mean_over_targets_and_padding_teaches_nothing():
     torch.testing.assert_close(losses["loss"], expected)
     losses["loss"].backward()
     assert (trained.model.rows.ids.weight.grad[PAD] == 0).all(), "padding is no class"
+
+
+KEPT = """
+import os, sys
+from pathlib import Path
+from medleyrec.training.config import TrainConfig
+from tests.test_training import trainer
+from tests.worlds import circle
+trainer(Path(sys.argv[1]), circle(users=5), TrainConfig(epochs=1, metric="ndcg@5", device="cpu"))[0].run()
+print(os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"])
+"""
+
+
+@pytest.mark.parametrize(("before", "told"), [(None, "8"), ("100", "100")])
+def test_training_keeps_few_primitives(tmp_path, before, told):
+    env = {name: value for name, value in os.environ.items() if not name.startswith("ONEDNN")}
+    env |= {} if before is None else {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": before}
+    done = subprocess.run(
+        [sys.executable, "-c", KEPT, str(tmp_path)], env=env, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == told
 
 
 def test_one_pass_teaches_what_all_prefixes_teach(tmp_path):

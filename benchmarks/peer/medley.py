@@ -50,6 +50,7 @@ def main() -> None:
         heads=task.heads,
         max_length=task.length,
         dropout=task.dropout,
+        scaled_inputs=True,  # as RePlay does
     )
 
     def scores(histories: list[np.ndarray]) -> torch.Tensor:

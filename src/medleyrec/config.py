@@ -9,7 +9,7 @@ import difflib
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -20,6 +20,14 @@ class Config(BaseModel):
     """Frozen settings; a key that is not known is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    LATER: ClassVar[frozenset[str]] = frozenset()
+    """Fields that came after runs had been recorded. At their defaults, which change nothing, records leave them out:
+    what was recorded without them keeps its name."""
+
+    def recorded(self) -> dict[str, Any]:
+        """As JSON, for a record that says what was run."""
+        untouched = {name for name in self.LATER if getattr(self, name) == type(self).model_fields[name].default}
+        return self.model_dump(mode="json", exclude=untouched)
 
 
 C = TypeVar("C", bound=BaseModel)

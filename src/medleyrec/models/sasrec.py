@@ -2,6 +2,8 @@
 
 Rows are left-aligned, so a prefix has the same states alone as inside its row and one pass teaches every prefix.
 What an item *is* (an id, a text, a picture) is the business of `rows`; what makes states of items, of `backbone`.
+
+Letters:  B rows   L positions   D width
 """
 
 from __future__ import annotations
@@ -9,19 +11,39 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from pydantic import Field
+from torch import Tensor
+
 from medleyrec.config import Config
+from medleyrec.models.base import Encoding
 from medleyrec.models.plain import AttentionSettings, PlainModel
+from medleyrec.schema import Batch, Facts, Features
 
 FORMERLY_OUTSIDE = ("positions.", "blocks.", "norm.")  # in weights saved before there were backbones
 
 
 class SASRecSettings(AttentionSettings):
-    pass
+    LATER: ClassVar[frozenset[str]] = frozenset({"scaled_inputs"})
+
+    scaled_inputs: bool = Field(
+        default=False,
+        description="multiply item vectors by the root of the width on their way in, as its first code does: "
+        "an epoch teaches more",
+    )
 
 
 class SASRec(PlainModel):
     Settings: ClassVar[type[Config]] = SASRecSettings
     name = "sasrec"
+
+    def __init__(self, settings: SASRecSettings, facts: Facts, features: Features | None = None, **more: Any) -> None:
+        super().__init__(settings, facts, features, **more)
+        self.scale = settings.width**0.5 if settings.scaled_inputs else 1.0
+
+    def encode(self, batch: Batch, table: Tensor) -> Encoding:
+        """State t has seen the events up to and including t."""
+        x = table[batch.items]  # (B, L, D)
+        return Encoding(self.backbone(x * self.scale if self.scale != 1 else x, batch.lengths))
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """Takes weights of older runs too."""

@@ -213,7 +213,7 @@ def _settings(experiment: Experiment) -> dict[str, Any]:
     checked = parse(model_class(name).Settings, experiment.model.settings, where=f"model {name}")
     return {
         "model": name,
-        "model_settings": checked.model_dump(mode="json"),
+        "model_settings": checked.recorded(),
         "train": experiment.train.model_dump(mode="json", exclude={"seed", "device", "checkpoint_minutes"}),
         **_judging(experiment),
         "cutoffs": list(experiment.evaluate.cutoffs),

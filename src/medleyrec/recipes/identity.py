@@ -29,7 +29,7 @@ def resolved(experiment: Experiment) -> Experiment:
     cls = model_class(experiment.model.name)
     settings = parse(cls.Settings, experiment.model.settings, where=f"model {experiment.model.name}")
     return experiment.model_copy(
-        update={"model": experiment.model.model_copy(update={"settings": settings.model_dump(mode="json")})}
+        update={"model": experiment.model.model_copy(update={"settings": settings.recorded()})}
     )
 
 

@@ -1,4 +1,4 @@
-"""The exact softmax over a large catalogue, in blocks of targets times blocks of classes that fit the cache.
+"""The exact softmax over the catalogue, in blocks of targets times blocks of classes that fit the cache.
 
 Letters:  T targets   t targets of a chunk   V classes   c classes of a block   n rows of the table   D width
 
@@ -24,7 +24,8 @@ from torch.autograd.function import once_differentiable
 CHUNK_BYTES = 1 << 30  # ceiling of what is kept of a chunk of logits
 CHUNK = 256  # targets; more gain nothing, fewer read the table more often
 BLOCK = 4096  # classes: a block of logits of a chunk stays in the cache
-WIDE_BLOCK = 1 << 17  # the same beside the CPU, where starting a product costs more than memory does
+WHOLE = 1 << 14  # so many classes are one block
+WIDE_BLOCK = 1 << 17  # beside the CPU, where starting a product costs more than memory does
 
 Classes = range | Tensor
 """Rows of the table that are classes, rising: all of a range, or those of a tensor (V,)."""
@@ -33,6 +34,13 @@ Classes = range | Tensor
 def chunk_of(targets: int, classes: int, *, size: int = 4) -> int:
     """Targets of a chunk whose logits of `size` bytes stay under the ceiling."""
     return max(1, min(targets, CHUNK, CHUNK_BYTES // (size * classes)))
+
+
+def block_of(classes: int, device: torch.device | str = "cpu") -> int:
+    """Classes of a block."""
+    if torch.device(device).type != "cpu":
+        return WIDE_BLOCK
+    return classes if classes <= WHOLE else BLOCK
 
 
 def blocked_softmax(states: Tensor, table: Tensor, targets: Tensor, *, classes: Classes, chunk: int) -> Tensor:
@@ -78,7 +86,7 @@ class _Work:
 
     def __init__(self, states: Tensor, table: Tensor, classes: Classes, chunk: int, *, gradients: bool) -> None:
         self.states, self.table, self.classes, self.gradients = states, table, classes, gradients
-        block = BLOCK if table.device.type == "cpu" else WIDE_BLOCK
+        block = block_of(len(classes), table.device)
         self.spans = [(b, min(b + block, len(classes))) for b in range(0, len(classes), block)]
         held = min(chunk, len(states)) * (len(classes) if gradients else block)
         self.held = table.new_empty(held)  # P of a chunk, block after block

@@ -26,7 +26,7 @@ from medleyrec.interrupts import on_ctrl_c
 from medleyrec.schema import InputError, Int64s
 from medleyrec.training import checkpoint
 from medleyrec.training.config import TrainConfig
-from medleyrec.training.memory import Heap, pile_of, returned
+from medleyrec.training.memory import Heap, few_primitives, pile_of, returned
 from medleyrec.training.module import TrainingModule
 from medleyrec.training.optimizer import optimizer_of
 from medleyrec.training.parts import check_sums, parts_of
@@ -97,6 +97,7 @@ class Trainer:
     ) -> None:
         if not windows.targets:
             raise InputError("the training part has no user with two events: there is nothing to learn from")
+        few_primitives()
         self.config, self.folder, self.windows, self.log = config, folder, windows, log
         self.accelerator, self.validate = accelerator, validate
         self.on_progress, self.on_epoch = on_progress, on_epoch

@@ -28,6 +28,8 @@ LOOK_EVERY = 0.002  # seconds
 PILE = 1 / 6
 """Freed memory may pile up to this share of what is in use."""
 
+PRIMITIVES = 8
+
 
 @dataclass(frozen=True, slots=True)
 class Room:
@@ -184,6 +186,12 @@ class Heap:
 def pile_of(limit: str) -> float:
     """The share that may pile up: little where the user named a limit (`train.memory_limit`)."""
     return PILE if limit == AUTO else PILE / 4
+
+
+def few_primitives() -> None:
+    """Let the math library keep few of its primitives: it makes one for each shape that is new to it, and batches are
+    of all shapes. Its own ceiling, 1,024, is hundreds of megabytes. Heeded until its first work in this process."""
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(PRIMITIVES))
 
 
 def returned() -> None:

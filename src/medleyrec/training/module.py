@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from medleyrec.models.base import SequenceModel
 from medleyrec.schema import PAD, Batch
 from medleyrec.training.blocked import blocked_softmax
-from medleyrec.training.objectives import LARGE, catalogue_softmax, sampled_binary
+from medleyrec.training.objectives import sampled_binary
 from medleyrec.training.sampling import Sampler, sampled_softmax
 
 
@@ -66,12 +66,10 @@ class TrainingModule(nn.Module):
     def _summed(self, states: Tensor, table: Tensor, targets: Tensor) -> Tensor:
         """The loss of all targets, class numbers (T,), from their states (T, D); table (n, D)."""
         classes = range(1, self.height) if self.rows is None else self.rows
-        if self.model.objective == "softmax" and len(classes) > LARGE:
+        if self.model.objective == "softmax":
             return blocked_softmax(states, table, targets, classes=classes, chunk=self.chunk)
         rows = table[1 : self.height] if self.rows is None else table[self.rows]  # (V, D)
-        if self.model.objective == "bce":
-            return sampled_binary(states, rows, targets)
-        return catalogue_softmax(states, rows, targets, chunk=self.chunk)
+        return sampled_binary(states, rows, targets)
 
 
 def of_a_step(batch: Batch, drawn: Tensor) -> tuple[Batch, Tensor, Tensor]:

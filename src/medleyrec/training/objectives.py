@@ -11,26 +11,14 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.nn import LinearCrossEntropyOptions
 
-from medleyrec.training.blocked import chunk_of
+from medleyrec.training.blocked import blocked_softmax, chunk_of
 
 LARGE = 200_000
-"""More classes than these take the softmax in blocks (blocked.py): no copies of the table's size, no table read for a
-few targets at a time."""
+"""With more classes than these a chunk is as large as memory allows: reading the table is what costs."""
 LOGITS_BYTES = 256 << 20  # ceiling of one chunk of logits
 CHUNKS = (64, 128, 256, 512)
 CALIBRATION_SECONDS = 1.0
-
-
-def catalogue_softmax(states: Tensor, rows: Tensor, targets: Tensor, *, chunk: int) -> Tensor:
-    """Summed cross entropy of `targets` (T,) under softmax(states (T, D) . rows (V, D)), a scalar.
-
-    The logits exist `chunk` targets at a time and their gradients are formed on the way: memory does not grow with T.
-    """
-    return F.linear_cross_entropy(
-        states, rows, targets, reduction="sum", options=LinearCrossEntropyOptions(batch_chunk_size=chunk)
-    )
 
 
 def sampled_binary(states: Tensor, rows: Tensor, targets: Tensor) -> Tensor:
@@ -59,14 +47,18 @@ def calibrate_chunk(*, targets: int, width: int, classes: int, device: torch.dev
     rows = torch.randn(classes, width, generator=generator, device=device, requires_grad=True)
     labels = torch.randint(classes, (targets,), generator=generator, device=device)
 
-    def step(chunk: int) -> float:
-        return _seconds(lambda: torch.autograd.backward(catalogue_softmax(states, rows, labels, chunk=chunk)), device)
+    def step(chunk: int) -> None:
+        loss = blocked_softmax(states, rows, labels, classes=range(classes), chunk=chunk)
+        loss.backward()  # type: ignore[no-untyped-call]
+
+    def seconds(chunk: int) -> float:
+        return _seconds(lambda: step(chunk), device)
 
     deadline = time.perf_counter() + CALIBRATION_SECONDS
     step(fitting[0])
-    best = {c: step(c) for c in fitting}
+    best = {c: seconds(c) for c in fitting}
     while time.perf_counter() < deadline:
-        best = {c: min(seconds, step(c)) for c, seconds in best.items()}
+        best = {c: min(least, seconds(c)) for c, least in best.items()}
     return min(best, key=lambda c: best[c])
 
 
