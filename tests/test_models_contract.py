@@ -72,6 +72,25 @@ def test_a_prefix_has_the_same_state_alone_as_inside_a_row(causal):
     torch.testing.assert_close(states(causal, row)[:, 2], last(causal, alone))
 
 
+@pytest.mark.parametrize("depth", [1, 3])
+def test_the_state_of_a_whole_row_is_the_one_at_its_end(causal, depth):
+    """In float64, with weights far from their start, so that whatever is left out of the last layer shows."""
+    model = made_deep(causal, depth)
+    rows = torch.tensor([[1, 2, 3, 4, 5], [6, 7, PAD, PAD, PAD], [PAD] * 5, [2, PAD, PAD, PAD, PAD]])
+    wanted = states(model, rows)[[0, 1, 2, 3], [4, 1, 0, 0]]
+    torch.testing.assert_close(last(model, rows), wanted, rtol=1e-10, atol=1e-12)
+    assert (wanted[:-1] - wanted[1:]).abs().amax(-1).min() > 1e-3
+
+
+def made_deep(model, depth):
+    case = next(case for case, (name, own) in CASES.items() if name == model.name and not own)
+    deep = made(case, depth=depth, dropout=0.3).double().eval()
+    with torch.no_grad():
+        for weight in deep.parameters():
+            weight.add_(0.3 * torch.randn_like(weight))
+    return deep
+
+
 def test_what_is_taught_are_the_targets_of_the_batch(causal):
     items, targets = torch.tensor([[1, 2, 3], [4, PAD, PAD]]), torch.tensor([[PAD, 3, 7], [5, PAD, PAD]])
     found = causal.taught(taught(items, targets), causal.rows.all())

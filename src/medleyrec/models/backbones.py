@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from medleyrec.models.dropout import Dropout
 from medleyrec.models.initial import xavier
-from medleyrec.models.transformer import Block, PostBlock
+from medleyrec.models.transformer import Block, PostBlock, at_ends, ends_of
 
 SMALL = 0.02  # standard deviation of fresh positions
 EPSILON = 1e-12  # of BERT4Rec's layer norms, as published
@@ -57,6 +57,10 @@ class Backbone(nn.Module):
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         raise NotImplementedError
 
+    def last(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """The state at each row's end, (B, D)."""
+        return at_ends(self(x, lengths), lengths)
+
 
 class SASRecBackbone(Backbone):
     """Causal self-attention, pre-norm (Kang & McAuley, ICDM 2018)."""
@@ -71,11 +75,25 @@ class SASRecBackbone(Backbone):
         self.norm = nn.LayerNorm(shape.width)
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        x = self.dropout(x + self.positions.weight[: x.shape[1]])
+        x = self._placed(x)
         for block in self.blocks:
             x = block(x)
         states: Tensor = self.norm(x)
         return states
+
+    def last(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """The last block is asked at the ends alone."""
+        x = self._placed(x)
+        for block in self.blocks[:-1]:
+            x = block(x)
+        block = self.blocks[-1]
+        assert isinstance(block, Block)
+        state: Tensor = self.norm(block.last(x, ends_of(lengths)))
+        return state
+
+    def _placed(self, x: Tensor) -> Tensor:
+        placed: Tensor = self.dropout(x + self.positions.weight[: x.shape[1]])
+        return placed
 
 
 class GRU4RecBackbone(Backbone):

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from medleyrec.config import Config
 from medleyrec.models.items import ItemRows
+from medleyrec.models.transformer import at_ends
 from medleyrec.schema import PAD, Batch
 
 
@@ -94,11 +95,6 @@ class SequenceModel(nn.Module):
 
     def scores(self, batch: Batch, candidates: Tensor) -> Tensor:
         return Frozen(self).scores(batch, candidates)
-
-
-def at_ends(states: Tensor, lengths: Tensor) -> Tensor:
-    """Of states (B, L, D) the last one of each row, (B, D); the first where a row is empty."""
-    return states[torch.arange(len(states), device=states.device), (lengths - 1).clamp(min=0)]
 
 
 class Frozen:

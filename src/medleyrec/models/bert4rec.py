@@ -18,9 +18,10 @@ from torch import Tensor, nn
 
 from medleyrec.config import Config
 from medleyrec.models.backbones import SMALL
-from medleyrec.models.base import Encoding, Taught, at_ends
+from medleyrec.models.base import Encoding, Taught
 from medleyrec.models.masking import SLOW, appended, drawn, places, whole_rows
 from medleyrec.models.plain import AttentionSettings, PlainModel
+from medleyrec.models.transformer import at_ends
 from medleyrec.schema import Batch, Facts, Features, Mask
 
 

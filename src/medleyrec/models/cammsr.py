@@ -40,6 +40,7 @@ from medleyrec.models.mislabel import spoilt
 from medleyrec.models.routers import AttentiveRouter, LinearRouter
 from medleyrec.models.swap import present, swapped
 from medleyrec.models.towers import Towers
+from medleyrec.models.transformer import ends_of
 from medleyrec.schema import PAD, Batch, Facts, Features, InputError, Mask
 
 MSCL, CATEGORY = "mscl", "category"
@@ -130,6 +131,11 @@ class CAMMSR(SequenceModel):
             states = self.towers(torch.cat([x, swapped(x, self.first, self.second, self.drawn(batch))]), self.towered)
             parts["swapped"] = states[len(x) :]
         return Encoding(states[: len(x)].permute(1, 2, 0, 3).flatten(-2), parts)
+
+    def last_state(self, batch: Batch, table: Tensor) -> Tensor:
+        x, _ = self.fused(batch, table)
+        state: Tensor = self.towers.last(x, self.once, ends_of(batch.lengths))
+        return state.permute(1, 0, 2).flatten(-2)
 
     def fused(self, batch: Batch, table: Tensor) -> tuple[Tensor, Tensor | None]:
         """ebar (M, B, L, H), and how far each part is from telling the categories, (M, B, L) or nothing. Eqs. 4-11."""

@@ -28,10 +28,11 @@ from torch import Tensor, nn
 from medleyrec.config import Config
 from medleyrec.models.align import alignment, different_items
 from medleyrec.models.backbones import BACKBONES, Shape
-from medleyrec.models.base import Encoding, SequenceModel, Taught, at_ends
+from medleyrec.models.base import Encoding, SequenceModel, Taught
 from medleyrec.models.cross import CrossFusion
 from medleyrec.models.dmesr_settings import DMESRSettings, notes_of
 from medleyrec.models.masking import appended, drawn, places, whole_rows
+from medleyrec.models.transformer import at_ends
 from medleyrec.models.views import ViewRows
 from medleyrec.schema import Batch, Facts, Features, Mask
 
@@ -100,7 +101,8 @@ class DMESR(SequenceModel):
     def last_state(self, batch: Batch, table: Tensor) -> Tensor:
         """On bert4rec the state of a mask after the last event."""
         if self.causal:
-            return super().last_state(batch, table)
+            sides, lengths = self.sides(F.embedding(batch.items, table), batch.lengths)
+            return self._side_by_side(self.backbone.last(sides, lengths))
         items, lengths, masked = appended(batch, self.max_length)
         return at_ends(self.told(items, masked, lengths, table), lengths)
 
@@ -112,9 +114,16 @@ class DMESR(SequenceModel):
 
     def states(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Rows of items (B, L, D) -> (B, L, D)"""
+        return self._side_by_side(self.backbone(*self.sides(x, lengths)))
+
+    def sides(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Rows of items (B, L, D) -> their fused sides as rows of one batch, (S B, L, H), and the lengths of these."""
         sides = self.fused(list(torch.split(x, self.settings.width, -1)), lengths)
-        states: Tensor = self.backbone(torch.cat(sides), lengths.repeat(len(sides)))  # (S B, L, H)
-        return torch.cat(states.chunk(len(sides)), -1)
+        return torch.cat(sides), lengths.repeat(len(sides))
+
+    def _side_by_side(self, states: Tensor) -> Tensor:
+        """(S B, ..., H) -> (B, ..., S H)"""
+        return torch.cat(states.chunk(self.rows.out_width // self.settings.width), -1)
 
     def fused(self, sides: list[Tensor], lengths: Tensor) -> list[Tensor]:
         """(B, L, H) each; the coarse and the fine one ask each other."""

@@ -39,6 +39,7 @@ from medleyrec.models.hm4sr_settings import CP, IDCL, PCL, HM4SRSettings, active
 from medleyrec.models.items import ItemRows
 from medleyrec.models.time import TimeEmbedding
 from medleyrec.models.towers import Towers
+from medleyrec.models.transformer import ends_of
 from medleyrec.schema import ID, PAD, Batch, Facts, Features, Mask
 
 
@@ -130,6 +131,11 @@ class HM4SR(SequenceModel):
             return Encoding(self._encoded(x, self.once).flatten(-2))
         states = self._encoded(torch.cat([x, self._replaced(x, tau, batch)], 2), self.twice)
         return Encoding(states[:, :, : x.shape[2]].flatten(-2), {"placed": states[:, :, x.shape[2] :]})
+
+    def last_state(self, batch: Batch, table: Tensor) -> Tensor:
+        x, _ = self.mixed(batch, table)
+        state: Tensor = self.towers.last(x.permute(2, 0, 1, 3).contiguous(), self.once, ends_of(batch.lengths))
+        return state.permute(1, 0, 2).flatten(-2)
 
     def mixed(self, batch: Batch, table: Tensor) -> tuple[Tensor, Tensor | None]:
         """What both mixtures make of the events, (B, L, M, H), and the time embedding, (B, L, 2H) where it is used."""

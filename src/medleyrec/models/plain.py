@@ -59,7 +59,15 @@ class PlainModel(SequenceModel):
 
     def encode(self, batch: Batch, table: Tensor) -> Encoding:
         """State t has seen the events up to and including t."""
-        return Encoding(self.backbone(table[batch.items], batch.lengths))
+        return Encoding(self.backbone(self.inputs(batch, table), batch.lengths))
+
+    def last_state(self, batch: Batch, table: Tensor) -> Tensor:
+        state: Tensor = self.backbone.last(self.inputs(batch, table), batch.lengths)
+        return state
+
+    def inputs(self, batch: Batch, table: Tensor) -> Tensor:
+        """(B, L, D)"""
+        return table[batch.items]
 
 
 def shape_of(settings: PlainSettings) -> Shape:

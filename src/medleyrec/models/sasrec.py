@@ -1,10 +1,7 @@
 """SASRec: next-item prediction by causal self-attention (Kang & McAuley, ICDM 2018).
 
 Rows are left-aligned, so a prefix has the same states alone as inside its row and one pass teaches every prefix.
-What an item *is* (an id, a text, a picture) is the business of `rows`; what makes states of items, of `backbone`.
-
-Letters:  B rows   L positions   D width
-"""
+What an item *is* (an id, a text, a picture) is the business of `rows`; what makes states of items, of `backbone`."""
 
 from __future__ import annotations
 
@@ -15,7 +12,6 @@ from pydantic import Field
 from torch import Tensor
 
 from medleyrec.config import Config
-from medleyrec.models.base import Encoding
 from medleyrec.models.plain import AttentionSettings, PlainModel
 from medleyrec.schema import Batch, Facts, Features
 
@@ -40,10 +36,9 @@ class SASRec(PlainModel):
         super().__init__(settings, facts, features, **more)
         self.scale = settings.width**0.5 if settings.scaled_inputs else 1.0
 
-    def encode(self, batch: Batch, table: Tensor) -> Encoding:
-        """State t has seen the events up to and including t."""
-        x = table[batch.items]  # (B, L, D)
-        return Encoding(self.backbone(x * self.scale if self.scale != 1 else x, batch.lengths))
+    def inputs(self, batch: Batch, table: Tensor) -> Tensor:
+        x = super().inputs(batch, table)
+        return x * self.scale if self.scale != 1 else x
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """Takes weights of older runs too."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from medleyrec.models.dropout import Dropout
 from medleyrec.models.initial import xavier
-from medleyrec.models.transformer import causal_attention
+from medleyrec.models.transformer import asked_at, causal_attention
 
 EPSILON = 1e-12  # of the layer norms, the habit of this family of models
 
@@ -79,9 +79,25 @@ class TowerBlock(nn.Module):
         normed: Tensor = self.norm2(x + self.drop(fed), which)
         return normed
 
-    def attend(self, x: Tensor, which: Tensor, rows: int) -> Tensor:
+    def last(self, x: Tensor, which: Tensor, ends: Tensor) -> Tensor:
+        """What `forward` has at the positions `ends` (B,), (G, B, H), and no more work than that needs."""
+        towers, rows = len(x), len(ends)
+        q, k, v = self._asked(x, which, rows)
+        dropout_p = self.attention_dropout if self.training else 0.0
+        y = asked_at(q, k, v, ends.repeat(towers), dropout_p=dropout_p).view(towers, rows, -1)
+        own = x.view(towers, rows, -1, x.shape[-1])[:, torch.arange(rows, device=x.device), ends]  # (G, B, H)
+        z = self.norm1(own + self.drop(self.out(y, which)), which)
+        normed: Tensor = self.norm2(z + self.drop(self.down(F.gelu(self.up(z, which)), which)), which)
+        return normed
+
+    def _asked(self, x: Tensor, which: Tensor, rows: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values, each (G B, heads, L, H / heads)"""
         qkv = self.qkv(x, which).view(x.shape[0] * rows, -1, 3, self.heads, x.shape[-1] // self.heads)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (G B, heads, L, H / heads)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)
+        return q, k, v
+
+    def attend(self, x: Tensor, which: Tensor, rows: int) -> Tensor:
+        q, k, v = self._asked(x, which, rows)
         y = causal_attention(q, k, v, dropout_p=self.attention_dropout if self.training else 0.0)
         mixed: Tensor = self.out(y.transpose(1, 2).reshape(x.shape), which)
         return mixed
@@ -110,9 +126,18 @@ class Towers(nn.Module):
 
     def forward(self, x: Tensor, which: Tensor) -> Tensor:
         """x (G, B, L, H); which (G,) the tower of each sequence -> (G, B, L, H)"""
-        rows = x.shape[1]
-        y = self.drop(self.norm(x.flatten(1, 2), which))  # (G, N, H)
-        for block in self.blocks:
-            y = block(y, which, rows)
-        encoded: Tensor = y.view(x.shape)
+        encoded: Tensor = self._through(self.blocks, x, which).view(x.shape)
         return encoded
+
+    def last(self, x: Tensor, which: Tensor, ends: Tensor) -> Tensor:
+        """What `forward` has at the positions `ends` (B,): (G, B, L, H) -> (G, B, H)"""
+        block = self.blocks[-1]
+        assert isinstance(block, TowerBlock)
+        return block.last(self._through(self.blocks[:-1], x, which), which, ends)
+
+    def _through(self, blocks: nn.ModuleList, x: Tensor, which: Tensor) -> Tensor:
+        """(G, N, H)"""
+        y: Tensor = self.drop(self.norm(x.flatten(1, 2), which))
+        for block in blocks:
+            y = block(y, which, x.shape[1])
+        return y

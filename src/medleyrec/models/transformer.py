@@ -38,6 +38,14 @@ class Block(nn.Module):
         mixed: Tensor = self.out(y.transpose(1, 2).flatten(2))  # (B, L, D)
         return mixed
 
+    def last(self, x: Tensor, ends: Tensor) -> Tensor:
+        """What `forward` has at the positions `ends` (B,), (B, D), and no more work than that needs."""
+        q, k, v = _split(self.qkv(self.norm1(x)), self.heads)
+        y = asked_at(q, k, v, ends, dropout_p=self.attention_dropout if self.training else 0.0)  # (B, D)
+        z = x[torch.arange(len(x), device=x.device), ends] + self.drop(self.out(y))
+        fed: Tensor = z + self.drop(self.mlp(self.norm2(z)))
+        return fed
+
 
 class PostBlock(nn.Module):
     """Post-norm and bidirectional: attention, then a feed-forward of `4 x width`; each is added, then normalised."""
@@ -83,6 +91,23 @@ def attention(q: Tensor, k: Tensor, v: Tensor, *, seen: Tensor, dropout_p: float
     if q.device.type != "cpu" or dropout_p == 0:
         return F.scaled_dot_product_attention(q, k, v, attn_mask=seen, dropout_p=dropout_p)
     return _written_out(q, k, v, hidden=~seen, dropout_p=dropout_p)
+
+
+def ends_of(lengths: Tensor) -> Tensor:
+    """The last real position of each row, (B,); 0 where a row is empty."""
+    return (lengths - 1).clamp(min=0)
+
+
+def at_ends(states: Tensor, lengths: Tensor) -> Tensor:
+    """Of states (B, L, D) the last one of each row, (B, D); the first where a row is empty."""
+    return states[torch.arange(len(states), device=states.device), ends_of(lengths)]
+
+
+def asked_at(q: Tensor, k: Tensor, v: Tensor, ends: Tensor, *, dropout_p: float) -> Tensor:
+    """Causal attention at one position `ends` (B,) of each row alone: (B, H, L, D/H) -> (B, D)."""
+    own = q[torch.arange(len(q), device=q.device), :, ends][:, :, None]  # (B, H, 1, D/H)
+    seen = torch.arange(k.shape[2], device=q.device) <= ends[:, None]  # (B, L)
+    return attention(own, k, v, seen=seen[:, None, None], dropout_p=dropout_p).flatten(1)
 
 
 def _written_out(q: Tensor, k: Tensor, v: Tensor, *, hidden: Tensor, dropout_p: float) -> Tensor:
