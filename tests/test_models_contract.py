@@ -84,7 +84,7 @@ def test_the_state_of_a_whole_row_is_the_one_at_its_end(causal, depth):
 
 def made_deep(model, depth):
     case = next(case for case, (name, own) in CASES.items() if name == model.name and not own)
-    deep = made(case, depth=depth, dropout=0.3).double().eval()
+    deep = made(case, features(V), items=("id", "text"), depth=depth, dropout=0.3).double().eval()
     with torch.no_grad():
         for weight in deep.parameters():
             weight.add_(0.3 * torch.randn_like(weight))
