@@ -156,7 +156,7 @@ SECTIONS: dict[str, Section] = {
     "plan": Section(
         title="What a plan predicts",
         claim="Memory within 20 %, time within 35 %.",
-        command="benchmarks.plan",
+        command="benchmarks.plan FOLDER --beauty PROJECT --pictures PROJECT",
         file="plan.json",
         rows=plain,
     ),
@@ -170,7 +170,7 @@ SECTIONS: dict[str, Section] = {
     "guard": Section(
         title="This tree beside a git revision",
         claim="No step more than 5 % slower.",
-        command="benchmarks.guard",
+        command="benchmarks.guard REVISION",
         file="guard.json",
         rows=plain,
     ),
