@@ -42,7 +42,7 @@ bench: $(STAMP)
 
 bench-peers: $(STAMP)
 	$(BIN)/python -m benchmarks.peers $(PEERS) --install $(if $(TORCH_INDEX),--torch-index $(TORCH_INDEX))
-	$(BIN)/python -m benchmarks.peers $(PEERS) $(if $(BEAUTY),--beauty $(BEAUTY),--tables ml20m ml20m-curve ml20m-long)
+	$(BIN)/python -m benchmarks.peers $(PEERS) $(if $(BEAUTY),--beauty $(BEAUTY),--tables ml20m ml20m-long ml20m-curve ml20m-long-curve)
 	$(BIN)/python -m benchmarks.write
 
 $(STAMP): pyproject.toml constraints.txt tests/minilm.txt

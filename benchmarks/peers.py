@@ -80,8 +80,9 @@ TABLES = {
     "beauty": Table(log="beauty", epochs=5, limit=30.0, speed=4.0),
     "beauty-curve": Table(log="beauty", epochs=5, rounds=1, contestants=FAST),
     "ml20m": MOVIES,
-    "ml20m-curve": Table(log="ml20m", epochs=2, rounds=1, dropout=0.2, contestants=(FIRST, "replay-trim")),
+    "ml20m-curve": Table(log="ml20m", epochs=1, rounds=1, dropout=0.2, contestants=(FIRST, "replay-trim")),
     "ml20m-long": replace(MOVIES, log="ml20m-long"),
+    "ml20m-long-curve": Table(log="ml20m-long", epochs=1, rounds=1, dropout=0.2, contestants=(FIRST, "replay-trim")),
     "small": Table(log="small", epochs=10, rounds=1, targets_per_step=256),
     "tiny": Table(log="tiny", epochs=2, rounds=1, targets_per_step=128),
 }

@@ -22,6 +22,17 @@ EXPECTED = {
     "beauty": {"sasrec (id)": 3, "sasrec (id + text)": 1},
     "beauty-time": {"sasrec (id)": 3, "sasrec (id + text)": 1},
     "beauty-models": {"cammsr (id + text)": 3, "hm4sr (id + text)": 3, "sasrec (id)": 3, "sasrec (id + text)": 1},
+    "beauty-dmesr": {
+        "sasrec (id)": 3,
+        "gru4rec (id)": 1,
+        "bert4rec (id)": 1,
+        "dmesr on sasrec (attributes)": 3,
+        "dmesr on sasrec (attributes + id)": 3,
+        "dmesr on gru4rec (attributes)": 1,
+        "dmesr on bert4rec (attributes)": 1,
+        "dmesr on sasrec (descriptions + attributes)": 1,
+    },
+    "bazaar-dmesr": {"sasrec (id)": 3, "dmesr on sasrec (descriptions + attributes + id)": 3},
     "ml-latest-small-posters": {
         "sasrec (id)": 1,
         "sasrec (id + text + image)": 1,
@@ -31,7 +42,7 @@ EXPECTED = {
 """Model rows that belong to a table, and how many seeds each; what is not there yet is printed as pending."""
 SLICED = ("beauty-time",)
 """Tables that are printed by slice as well."""
-PAIRED = ("beauty-models",)
+PAIRED = ("beauty-models", "beauty-dmesr", "bazaar-dmesr")
 """Tables whose paired differences are printed as well."""
 
 

@@ -235,6 +235,16 @@ def module(case, sampler=None, *, classes=V):
     return TrainingModule(model, classes=classes, chunk=64, sampler=sampler).train()
 
 
+@pytest.mark.parametrize("wrong", [8, 29], ids=["between classes", "beyond the last"])
+@pytest.mark.parametrize("drawn", [False, True], ids=["all classes", "drawn classes"])
+def test_a_target_that_is_no_class_is_an_error(drawn, wrong):
+    classes = NAMED[:-1]
+    training = module("sasrec", All(torch.arange(len(classes))) if drawn else None, classes=classes)
+    training(taught(torch.tensor([[2, 3]]), torch.tensor([[3, 7]])))
+    with pytest.raises(IndexError):
+        training(taught(torch.tensor([[2, 3]]), torch.tensor([[3, wrong]])))
+
+
 @pytest.mark.parametrize("case", sorted(CASES))
 @pytest.mark.parametrize("classes", [V, NAMED], ids=["all rows", "some rows"])
 def test_a_step_on_the_rows_it_touches_is_the_step_on_all(case, classes):

@@ -46,6 +46,7 @@ class TrainingModule(nn.Module):
     def forward(self, batch: Batch, normaliser: float | None = None) -> dict[str, Tensor]:
         if self.sampler is None:
             return self._exact(batch, normaliser)
+        self._check(batch.targets)
         numbers, log_expected = self.sampler()  # (S,), (S,)
         drawn = numbers + 1 if self.rows is None else self.rows[numbers]
         batch, drawn, touched = of_a_step(batch, drawn)
@@ -54,6 +55,15 @@ class TrainingModule(nn.Module):
         summed = sampled_softmax(taught.states, table, taught.targets, drawn, log_expected)
         extra = self.model.extra_losses(batch, taught.encoding, table)
         return _together(summed, extra, batch, len(taught.targets), normaliser)
+
+    def _check(self, targets: Tensor) -> None:
+        """The exact loss looks up the class of every target; one that draws classes would not miss it."""
+        if self.number is None or targets.device.type != "cpu":  # all rows are classes; the host would wait
+            return
+        wanted = targets[targets != PAD]
+        last = len(self.number) - 1
+        if (wanted > last).any() or (self.number[wanted.clamp(max=last)] == len(self.rows)).any():
+            raise IndexError(f"a target is none of the {len(self.rows)} classes of the softmax")
 
     def _exact(self, batch: Batch, normaliser: float | None) -> dict[str, Tensor]:
         table = self.model.rows.all()  # (V, D)
