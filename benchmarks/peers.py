@@ -75,9 +75,9 @@ class Table:
     memory: float = 0.0
 
 
-MOVIES = Table(log="ml20m", epochs=1, limit=30.0, dropout=0.2, contestants=(*FAST, "recbole"), speed=1.5, memory=4.0)
+MOVIES = Table(log="ml20m", epochs=1, limit=30.0, dropout=0.2, contestants=FAST, speed=1.5, memory=4.0)
 TABLES = {
-    "beauty": Table(log="beauty", epochs=5, limit=30.0, speed=4.0),
+    "beauty": Table(log="beauty", epochs=5, limit=30.0, contestants=(*FAST, "recbole"), speed=4.0),
     "beauty-curve": Table(log="beauty", epochs=5, rounds=1, contestants=FAST),
     "ml20m": MOVIES,
     "ml20m-curve": Table(log="ml20m", epochs=1, rounds=1, dropout=0.2, contestants=(FIRST, "replay-trim")),

@@ -29,13 +29,24 @@ class Section:
     short: bool = False
 
 
+ABOUT = ("machine", "load")
+"""Figures about where a file was made, which stand above the table."""
+
+
 def plain(found: Any) -> str:
-    """A list of objects as a table, one object as names and values."""
-    if isinstance(found, Mapping):
-        pairs = [(name, value) for name, value in _flat(found) if name != "machine"]
-        return grid(("figure", "value"), pairs)
-    names = list(dict.fromkeys(name for row in found for name in row))
-    return grid(names, [[row.get(name, "") for name in names] for row in found])
+    """A list of objects as a table, one object as names and values; lists of objects in it as tables of their own."""
+    if not isinstance(found, Mapping):
+        names = list(dict.fromkeys(name for row in found for name in row))
+        return grid(names, [[row.get(name, "") for name in names] for row in found])
+    pairs = [(name, value) for name, value in _flat(found) if name not in ABOUT]
+    tables = {name: value for name, value in pairs if _objects(value)}
+    alone = [(name, value) for name, value in pairs if name not in tables and value != []]
+    parts = [grid(("figure", "value"), alone)] if alone else []
+    return "\n\n".join([*parts, *(f"{name}:\n\n{plain(rows)}" for name, rows in tables.items())])
+
+
+def _objects(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(v, Mapping) for v in value)
 
 
 def grid(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
@@ -88,7 +99,6 @@ def games_rows(found: Mapping[str, Any]) -> str:
         "targets/s",
         "product, GFLOP/s",
         "targets/s at 200 GFLOP/s",
-        "share of the bar",
         "seconds per epoch",
         "peak memory, GiB",
     )
@@ -96,12 +106,67 @@ def games_rows(found: Mapping[str, Any]) -> str:
         "targets_per_second",
         "gflops",
         "targets_per_second_at_200_gflops",
-        "share_of_bar",
         "epoch_seconds",
         "peak_memory_gib",
     )
     modes = [mode for mode in ("one-pass", "prefix") if mode in found]
     return grid(head, [(mode, *(found[mode][key] for key in keys)) for mode in modes])
+
+
+def plan_rows(found: Mapping[str, Any]) -> str:
+    head = ("case", "MB predicted", "measured", "error", "s an epoch predicted", "measured", "error", "cores it had")
+    cases = {name: case for name, case in found.items() if isinstance(case, Mapping)}
+    return grid(
+        head,
+        [
+            (
+                name,
+                *(round(c[key] / 1e6) for key in ("memory_predicted", "memory_measured")),
+                f"{c['memory_error']:+.0%}",
+                c["seconds_predicted"],
+                c["seconds_measured"],
+                f"{c['time_error']:+.0%}",
+                c["cores"],
+            )
+            for name, c in cases.items()
+        ],
+    )
+
+
+def scoring_rows(found: Mapping[str, Any]) -> str:
+    ranking = grid(
+        ("ranked by", "users/s", "share of it that the bare product would take"),
+        [(name, r["users_per_second"], r["product_share"]) for name, r in found["ranking"].items()],
+    )
+    told = found["recommending"]
+    keys = ("users", "users_per_second", "ratio_to_tiled_product", "ratio_to_whole_product", "base_mib", "peak_mib")
+    written = grid(
+        ("users", "users/s", "times the product in blocks", "times the product at once", "MiB before", "MiB at most"),
+        [[row[key] for key in keys] for row in told["rows"]],
+    )
+    about = (
+        f"The first ten among {told['items']:,} items x {told['width']}, written to Parquet; memory grows by "
+        f"{told['growth_bytes_per_user']:.0f} bytes a user, of which the log is {told['log_bytes_per_user']}:"
+    )
+    return f"{ranking}\n\n{about}\n\n{written}"
+
+
+def catalogue_rows(found: Mapping[str, Any]) -> str:
+    exact = grid(
+        ("items", "targets", "seconds", "times its bare products", "GiB above the table"),
+        [
+            (
+                e["classes"],
+                e["targets"],
+                e["seconds"],
+                "" if e["ratio"] is None else f"{e['ratio']:.2f} ({e['ratio_min']:.2f} to {e['ratio_max']:.2f})",
+                e["gib_above_table"],
+            )
+            for e in found["exact"]
+        ],
+    )
+    others = [f"{name}:\n\n{plain(found[name])}" for name in ("sampled", "content") if found[name]]
+    return "\n\n".join([f"exact, {found['threads']} threads:", exact, *others])
 
 
 def described_rows(found: Mapping[str, Any]) -> str:
@@ -162,7 +227,7 @@ SECTIONS: dict[str, Section] = {
         "1.6 times of its three matrix products.",
         command="benchmarks.catalogue",
         file="catalogue.json",
-        rows=plain,
+        rows=catalogue_rows,
     ),
     "flat": Section(
         title="Cost per event from 1 to 20 million events",
@@ -176,14 +241,14 @@ SECTIONS: dict[str, Section] = {
         claim="Memory within 20 %, time within 35 %.",
         command="benchmarks.plan FOLDER --beauty PROJECT --pictures PROJECT",
         file="plan.json",
-        rows=plain,
+        rows=plan_rows,
     ),
     "scoring": Section(
         title="Evaluation and scoring",
         claim="HM4SR at the size of Games: 6,600 users/s ranked among all items.",
         command="benchmarks.scoring",
         file="scoring.json",
-        rows=plain,
+        rows=scoring_rows,
     ),
     "guard": Section(
         title="This tree beside a git revision",

@@ -15,6 +15,7 @@ from benchmarks.peer import lightning, medley, task
 from benchmarks.peer.task import Clock, Log, Task, left_padded, ranks
 from benchmarks.peer_logs import LAST, SHAPES, Shape, cut, generated
 from benchmarks.peer_table import HEAD, peer_table, peer_tables, seconds
+from benchmarks.plan import MEMORY_BAR, TIME_BAR
 from benchmarks.sections import SECTIONS, plain
 
 V = 8  # items including padding
@@ -400,8 +401,41 @@ def test_sections_read_what_the_benchmarks_write():
         {"targets": 131_413, "one-pass": ONE}
     )
     mode = dict.fromkeys(("targets_per_second", "gflops", "targets_per_second_at_200_gflops"), 5_000.0)
-    mode |= {"share_of_bar": 1.1, "epoch_seconds": 30.0, "peak_memory_gib": 0.8}
-    assert "| one-pass | 5,000 | 5,000 | 5,000 | 1.1 | 30 | 0.8 |" in SECTIONS["hm4sr"].rows({"one-pass": mode})
+    mode |= {"epoch_seconds": 30.0, "peak_memory_gib": 0.8}
+    assert "| one-pass | 5,000 | 5,000 | 5,000 | 30 | 0.8 |" in SECTIONS["hm4sr"].rows({"one-pass": mode})
+
+
+def test_objects_in_lists_are_tables_of_their_own():
+    shown = plain(
+        {"machine": "here", "load": 1.5, "speed": 2, "cases": [{"name": "a", "x": 1}, {"name": "b"}], "no": []}
+    )
+    assert shown == "| figure | value |\n|---|---|\n| speed | 2 |\n\ncases:\n\n" + "\n".join(
+        ["| name | x |", "|---|---|", "| a | 1 |", "| b |  |"]
+    )
+
+
+def test_every_kept_figure_has_its_table():
+    """What the repository holds is what a page is written of; a renamed figure would break it."""
+    for name, section in SECTIONS.items():
+        found = write.read(write.RESULTS / section.file)
+        if found and name != "peers":
+            assert section.rows(found).count("|") > 20, name
+
+
+@pytest.mark.parametrize("file", ["plan", "scoring", "catalogue"])
+def test_the_bars_hold_in_what_was_measured(file):
+    found = write.read(write.RESULTS / f"{file}.json")
+    if file == "plan":
+        cases = [case for case in found.values() if isinstance(case, dict)]
+        assert len(cases) == 8
+        assert max(abs(case["memory_error"]) for case in cases) <= MEMORY_BAR
+        assert max(abs(case["time_error"]) for case in cases) <= TIME_BAR
+    elif file == "scoring":
+        assert found["ranking"]["hm4sr"]["users_per_second"] >= found["ranking"]["hm4sr"]["bar"]
+    else:
+        million = next(row for row in found["exact"] if row["classes"] == 1_000_000)
+        assert million["ratio"] <= 1.6
+        assert million["gib_above_table"] < 3
 
 
 def test_the_short_sections_can_be_run_as_they_stand():

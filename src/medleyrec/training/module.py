@@ -58,11 +58,10 @@ class TrainingModule(nn.Module):
 
     def _check(self, targets: Tensor) -> None:
         """The exact loss looks up the class of every target; one that draws classes would not miss it."""
-        if self.number is None or targets.device.type != "cpu":  # all rows are classes; the host would wait
+        if self.rows is None or self.number is None or targets.device.type != "cpu":  # elsewhere the host would wait
             return
-        wanted = targets[targets != PAD]
-        last = len(self.number) - 1
-        if (wanted > last).any() or (self.number[wanted.clamp(max=last)] == len(self.rows)).any():
+        wanted, last = targets[targets != PAD], len(self.number) - 1
+        if bool((wanted > last).any()) or bool((self.number[wanted.clamp(max=last)] == len(self.rows)).any()):
             raise IndexError(f"a target is none of the {len(self.rows)} classes of the softmax")
 
     def _exact(self, batch: Batch, normaliser: float | None) -> dict[str, Tensor]:
