@@ -1,7 +1,8 @@
 """SASRec: next-item prediction by causal self-attention (Kang & McAuley, ICDM 2018).
 
 Rows are left-aligned, so a prefix has the same states alone as inside its row and one pass teaches every prefix.
-What an item *is* (an id, a text, a picture) is the business of `rows`; what makes states of items, of `backbone`."""
+What an item *is* (an id, a text, a picture) is the business of `rows`; what makes states of items, of `backbone`.
+"""
 
 from __future__ import annotations
 

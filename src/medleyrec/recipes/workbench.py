@@ -24,7 +24,6 @@ from medleyrec.recipes.ranking import metric_means, ranks_of
 from medleyrec.schema import VALIDATION, EvalEvents, Features, InputError
 from medleyrec.training.config import TrainConfig
 from medleyrec.training.loop import Trainer
-from medleyrec.training.memory import few_primitives
 from medleyrec.training.module import TrainingModule
 from medleyrec.training.objectives import calibrate_chunk
 from medleyrec.training.sampling import Sampler, class_counts
@@ -126,7 +125,6 @@ class Workbench:
 
 def workbench(experiment: Experiment, split: Split, record: dict[str, Any], *, refit: bool) -> Workbench:
     """`record` is the run's identity. Weights are drawn from `train.seed`."""
-    few_primitives()
     config = experiment.train
     features = load_features(split, record["items"])
     accelerator = new_accelerator(config)

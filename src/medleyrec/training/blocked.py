@@ -49,14 +49,16 @@ def blocked_softmax(states: Tensor, table: Tensor, targets: Tensor, *, classes: 
     The rows are those of `table` (n, D) that `classes` names. Products and sums are of the table's dtype, whatever
     autocast says. A target that is no class is an error.
     """
-    _check(targets, len(classes))
+    check_classes(targets, len(classes))
     loss: Tensor = _Blocked.apply(states, table, targets, classes, chunk)  # type: ignore[no-untyped-call]
     return loss
 
 
-def _check(targets: Tensor, classes: int) -> None:
-    inside = ((targets >= 0) & (targets < classes)).all()
-    if targets.device.type == "cpu" and not inside:  # elsewhere the host would wait, and the gather below says it
+def check_classes(targets: Tensor, classes: int) -> None:
+    """Raises IndexError where one of the class numbers (T,) is none of so many classes; looks on the CPU alone."""
+    if targets.device.type != "cpu":  # the host would wait, and the gathers of a loss say it there
+        return
+    if not bool(((targets >= 0) & (targets < classes)).all()):
         raise IndexError(f"a target is none of the {classes} classes of the softmax")
 
 

@@ -27,8 +27,8 @@ UNLIMITED = 1 << 60  # what version 1 of control groups says for "no limit" is a
 LOOK_EVERY = 0.002  # seconds
 PILE = 1 / 6
 """Freed memory may pile up to this share of what is in use."""
-
 PRIMITIVES = 8
+"""Of the math library, kept for shapes that come again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from medleyrec.models.base import SequenceModel
 from medleyrec.schema import PAD, Batch
-from medleyrec.training.blocked import blocked_softmax
+from medleyrec.training.blocked import Classes, blocked_softmax, check_classes
 from medleyrec.training.objectives import sampled_binary
 from medleyrec.training.sampling import Sampler, sampled_softmax
 
@@ -46,7 +46,7 @@ class TrainingModule(nn.Module):
     def forward(self, batch: Batch, normaliser: float | None = None) -> dict[str, Tensor]:
         if self.sampler is None:
             return self._exact(batch, normaliser)
-        self._check(batch.targets)
+        self._check(batch)
         numbers, log_expected = self.sampler()  # (S,), (S,)
         drawn = numbers + 1 if self.rows is None else self.rows[numbers]
         batch, drawn, touched = of_a_step(batch, drawn)
@@ -56,27 +56,30 @@ class TrainingModule(nn.Module):
         extra = self.model.extra_losses(batch, taught.encoding, table)
         return _together(summed, extra, batch, len(taught.targets), normaliser)
 
-    def _check(self, targets: Tensor) -> None:
+    def _check(self, batch: Batch) -> None:
         """The exact loss looks up the class of every target; one that draws classes would not miss it."""
-        if self.rows is None or self.number is None or targets.device.type != "cpu":  # elsewhere the host would wait
-            return
-        wanted, last = targets[targets != PAD], len(self.number) - 1
-        if bool((wanted > last).any()) or bool((self.number[wanted.clamp(max=last)] == len(self.rows)).any()):
-            raise IndexError(f"a target is none of the {len(self.rows)} classes of the softmax")
+        if batch.targets.device.type == "cpu":  # elsewhere the host would wait
+            check_classes(self._numbered(batch.targets[batch.targets != PAD]), len(self._classes))
+
+    def _numbered(self, targets: Tensor) -> Tensor:
+        """Class numbers (T,) of item rows (T,)."""
+        return targets - 1 if self.number is None else self.number[targets]
+
+    @property
+    def _classes(self) -> Classes:
+        return range(1, self.height) if self.rows is None else self.rows
 
     def _exact(self, batch: Batch, normaliser: float | None) -> dict[str, Tensor]:
         table = self.model.rows.all()  # (V, D)
         taught = self.model.taught(batch, table)
-        targets = taught.targets - 1 if self.number is None else self.number[taught.targets]  # (T,)
-        summed = self._summed(taught.states, table, targets)
+        summed = self._summed(taught.states, table, self._numbered(taught.targets))
         extra = self.model.extra_losses(batch, taught.encoding, table)
-        return _together(summed, extra, batch, len(targets), normaliser)
+        return _together(summed, extra, batch, len(taught.targets), normaliser)
 
     def _summed(self, states: Tensor, table: Tensor, targets: Tensor) -> Tensor:
         """The loss of all targets, class numbers (T,), from their states (T, D); table (n, D)."""
-        classes = range(1, self.height) if self.rows is None else self.rows
         if self.model.objective == "softmax":
-            return blocked_softmax(states, table, targets, classes=classes, chunk=self.chunk)
+            return blocked_softmax(states, table, targets, classes=self._classes, chunk=self.chunk)
         rows = table[1 : self.height] if self.rows is None else table[self.rows]  # (V, D)
         return sampled_binary(states, rows, targets)
 
