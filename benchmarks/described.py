@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ TEXTS = ("text", "both")
 
 def main() -> None:
     options = parsed()
-    full, coarse, unaligned = ([open_run(path) for path in paths] for paths in options.runs)
+    full, coarse, unaligned = ([finished(path) for path in paths] for paths in options.runs)
     found = {"machine": machine(), "fine": fine(options.project, full, coarse), "alignment": alignment(full, unaligned)}
     print(json.dumps(found, indent=1))
     if options.out:
@@ -55,6 +56,13 @@ def parsed() -> argparse.Namespace:
     options = parser.parse_args()
     options.runs = (options.full, options.coarse, options.unaligned)
     return options
+
+
+def finished(path: Path) -> Run:
+    run = open_run(path)
+    if not run.result:
+        sys.exit(f"{path} is unfinished; finish its training before it is judged")
+    return run
 
 
 def fine(project: Path, full: Sequence[Run], coarse: Sequence[Run]) -> dict[str, Any]:
