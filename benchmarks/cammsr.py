@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from benchmarks.games import Subject, main
 
-SUBJECT = Subject(name="cammsr", bar=2_600, prefix={"router_attention": "prefix"})
+SUBJECT = Subject(name="cammsr", bar=3_600, prefix={"router_attention": "prefix"})
 
 if __name__ == "__main__":
     main(SUBJECT, __doc__)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from benchmarks.games import Subject, main
 
-SUBJECT = Subject(name="hm4sr", bar=3_800, prefix={"placeholders": "prefix"})
+SUBJECT = Subject(name="hm4sr", bar=5_300, prefix={"placeholders": "prefix"})
 
 if __name__ == "__main__":
     main(SUBJECT, __doc__)

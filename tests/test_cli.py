@@ -181,3 +181,18 @@ def test_wrong_input_is_one_sentence_and_exit_code_2(shop, args, sentence):
     assert sentence in done.stderr
     assert "Traceback" not in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the OpenMP library of other systems has other words")
+@pytest.mark.parametrize(
+    ("said", "heard"),
+    [({}, "10000"), ({"GOMP_SPINCOUNT": "77"}, "77"), ({"OMP_WAIT_POLICY": "passive"}, "0")],
+)
+def test_threads_spin_briefly_unless_the_user_says_otherwise(said, heard):
+    kept = {name: value for name, value in os.environ.items() if name not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+    command = [sys.executable, "-m", "medleyrec.cli", "models"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=True, env=kept | said | {"OMP_DISPLAY_ENV": "verbose"}
+    )
+    spins = [line.split("'")[1] for line in done.stderr.splitlines() if "GOMP_SPINCOUNT" in line]
+    assert set(spins) == {heard}  # none found is no success either
