@@ -1,7 +1,7 @@
 """What a training step costs as the catalogue grows: the exact softmax, and the one over drawn classes.
 
     python -m benchmarks.catalogue --out FILE.json
-    python -m benchmarks.catalogue --exact 1_000_000 --sampled --content --targets 1024        (one part alone)
+    python -m benchmarks.catalogue --exact 1_000_000 --sampled --content --out FILE.json  (other parts stay in FILE)
 
     exact     loss and both gradients of the softmax over all classes, from states to table, beside its three matrix
               products at the same shape of chunks and blocks, timed alternately; memory above the item table, which
@@ -43,6 +43,7 @@ from medleyrec.training.optimizer import optimizer_of
 from medleyrec.training.sampling import Sampler, class_counts
 from medleyrec.training.softmax import softmax_of
 
+KINDS = ("exact", "sampled", "content")
 EXACT, SAMPLED, CONTENT = (10_000, 100_000, 1_000_000), (10_000, 100_000, 1_000_000, 10_000_000), (1_000_000,)
 USERS, LENGTH = 40_000, 50
 GIB, STATUS = 2**30, Path("/proc/self/status")
@@ -215,12 +216,19 @@ def main() -> None:
     if options.one:
         print(json.dumps(one(options.one[0], int(options.one[1]), options)))
         return
-    kinds = ("exact", "sampled", "content")
-    result: dict[str, Any] = {"threads": torch.get_num_threads(), "torch": torch.__version__}
-    for kind in kinds:
-        result[kind] = [apart(kind, classes) for classes in getattr(options, kind)]
+    about = {"threads": torch.get_num_threads(), "torch": torch.__version__}
+    result = {kind: [apart(kind, classes) for classes in getattr(options, kind)] for kind in KINDS}
     if options.out:
-        storage.write_json(options.out, result)
+        storage.write_json(
+            options.out, about | kept(options.out, about) | {k: rows for k, rows in result.items() if rows}
+        )
+
+
+def kept(path: Path, about: dict[str, Any]) -> dict[str, list[Any]]:
+    """The parts of an earlier run in the same circumstances; those that are measured anew take their place."""
+    before = storage.read_json(path) if path.exists() else {}
+    same = all(before.get(name) == value for name, value in about.items())
+    return {kind: before.get(kind, []) if same else [] for kind in KINDS}
 
 
 if __name__ == "__main__":

@@ -10,13 +10,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from benchmarks import peers, write
+from benchmarks import cammsr, catalogue, hm4sr, peers, write
 from benchmarks.peer import lightning, medley, task
 from benchmarks.peer.task import Clock, Log, Task, left_padded, ranks
 from benchmarks.peer_logs import LAST, SHAPES, Shape, cut, generated
 from benchmarks.peer_table import HEAD, peer_table, peer_tables, seconds
 from benchmarks.plan import MEMORY_BAR, TIME_BAR
 from benchmarks.sections import SECTIONS, plain
+
+from medleyrec import storage
 
 V = 8  # items including padding
 
@@ -420,6 +422,22 @@ def test_every_kept_figure_has_its_table():
         found = write.read(write.RESULTS / section.file)
         if found and name != "peers":
             assert section.rows(found).count("|") > 20, name
+
+
+def test_a_part_measured_later_joins_those_of_the_same_circumstances(tmp_path):
+    path, about = tmp_path / "catalogue.json", {"threads": 2, "torch": "2.13.0"}
+    assert catalogue.kept(path, about) == {"exact": [], "sampled": [], "content": []}
+    storage.write_json(path, {**about, "exact": [{"classes": 7}], "sampled": [], "content": []})
+    assert catalogue.kept(path, about)["exact"] == [{"classes": 7}]
+    assert catalogue.kept(path, about | {"threads": 1})["exact"] == []
+
+
+@pytest.mark.parametrize("file", ["hm4sr", "cammsr"])
+def test_training_keeps_its_bars_at_the_size_of_games(file):
+    bars = {"hm4sr": hm4sr.SUBJECT.bar, "cammsr": cammsr.SUBJECT.bar}
+    found = write.read(write.RESULTS / f"{file}.json")["one-pass"]
+    assert found["targets_per_second_at_200_gflops"] >= bars[file] >= 3_600
+    assert found["peak_memory_gib"] < 2.5
 
 
 @pytest.mark.parametrize("file", ["plan", "scoring", "catalogue"])
