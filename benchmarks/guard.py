@@ -12,7 +12,7 @@ What is compared is counted instructions where the processor lets a process coun
 the seconds mean anything is told by the run itself: neighbouring rounds of ONE tree should agree. Where they do not
 (noise beyond half the limit) and a case looks slower, it is counted again by Valgrind, if installed (minutes a case);
 where that is not possible either, its limit is widened by the noise; what lies between is undecided (exit status 2).
-What a revision cannot run is said, and does not count.
+What the other revision cannot run is said, and does not count; what this tree alone cannot run is a failure.
 """
 
 from __future__ import annotations
@@ -57,6 +57,8 @@ class Verdict:
     limit: float = LIMIT
     skipped: str = ""
     """Why it was not compared."""
+    broken: bool = False
+    """Whether it was not compared because this tree cannot run what the other one runs."""
 
     @property
     def slower(self) -> bool:
@@ -73,7 +75,7 @@ class Verdict:
 
     def __str__(self) -> str:
         if self.skipped:
-            return f"{self.case:24} not compared: {self.skipped}"
+            return f"{self.case:24} {'BROKEN' if self.broken else 'not compared'}: {self.skipped}"
         told = "SLOWER" if self.slower else "UNDECIDED" if self.undecided else "ok"
         wide = f", noise {self.noise:.1%}" if self.noisy else ""
         return (
@@ -86,7 +88,8 @@ def compared(case: str, other: Sequence[Round], this: Sequence[Round]) -> Verdic
     for tree, rounds in (("the other revision", other), ("this tree", this)):
         for found in rounds:
             if "error" in found[case]:
-                return Verdict(case=case, skipped=f"{tree} cannot run it ({found[case]['error']})")
+                why = f"{tree} cannot run it ({found[case]['error']})"
+                return Verdict(case=case, skipped=why, broken=rounds is this)
     counted = all(found[case].get("instructions") for found in (*other, *this))
     unit, measure = ("instructions", COUNTER) if counted else ("seconds", CLOCK)
     a, b = ([float(found[case][unit]) for found in rounds] for rounds in (other, this))
@@ -180,14 +183,17 @@ def main() -> int:
         verdicts = judged(trees, options)
     for verdict in verdicts:
         print(verdict)
-    slower, undecided = ([v.case for v in verdicts if getattr(v, kind)] for kind in ("slower", "undecided"))
+    kinds = ("slower", "undecided", "broken")
+    slower, undecided, broken = ([v.case for v in verdicts if getattr(v, kind)] for kind in kinds)
     print(f"{len(slower)} of {len(verdicts)} cases slower than {revision} by more than {LIMIT:.0%}", *slower, sep="; ")
+    if broken:
+        print(f"this tree cannot run what {revision} runs", *broken, sep="; ")
     if undecided:
         print("too much noise to tell; run again on a quiet machine", *undecided, sep="; ")
     if options.out:
         rows = [{k: v for k, v in asdict(verdict).items() if v == v} for verdict in verdicts]
         storage.write_json(options.out, {"revision": revision, "machine": machine(), "load": load(), "cases": rows})
-    return 1 if slower else 2 if undecided else 0
+    return 1 if slower or broken else 2 if undecided else 0
 
 
 def judged(trees: tuple[Path, Path], options: argparse.Namespace) -> list[Verdict]:

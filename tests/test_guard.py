@@ -71,6 +71,7 @@ def test_what_a_tree_cannot_run_is_said_and_not_counted(first, told):
     pair = (broken, rounds([1.0, 1.0])) if first else (rounds([1.0, 1.0]), broken)
     verdict = compared("case", *pair)
     assert not verdict.slower
+    assert verdict.broken is not first, "what this tree alone cannot run is a failure"
     assert told in str(verdict)
     assert "ImportError: no such thing" in str(verdict)
 

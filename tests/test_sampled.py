@@ -356,6 +356,9 @@ def test_the_choice_is_a_function_of_the_number_of_classes():
         softmax_of(TrainConfig(softmax="sampled"), 10, refused="there is none")
     with pytest.raises(InputError, match=r"train.negatives = 5 is for a sampled softmax"):
         softmax_of(TrainConfig(negatives=5), 10)
+    assert softmax_of(TrainConfig(softmax="sampled", negatives=10), 10).negatives == 10
+    with pytest.raises(InputError, match=r"train.negatives = 1,000,000 are more than the 10 classes; draw fewer"):
+        softmax_of(TrainConfig(softmax="sampled", negatives=10**6), 10)
 
 
 SAMPLED = CONFIG.model_copy(update={"softmax": "sampled", "negatives": 6})

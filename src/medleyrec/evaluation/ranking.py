@@ -109,13 +109,15 @@ def top_items(
     seen: Seen | None = None,
     progress: Progress | None = None,
 ) -> tuple[Int32s, Float32s]:
-    """Item rows (E, k) int32, best first, and their scores (E, k) float32, by the row numbers of the batches.
+    """Item rows (E, k) int32, best first, and their scores (E, k) float32, by the row numbers of the batches; k is at
+    most the number of candidates.
 
     Equal scores stand in the order of `candidates`, on every device. Where fewer than k candidates are left,
     the rest of the row is PAD with score -inf.
     """
     if k < 1:
         raise InputError(f"{k} items were asked for; ask for at least 1")
+    k = min(k, len(candidates))
     columns = column_of(candidates)
     parts: list[tuple[Int64s, Int32s, Float32s]] = []
     with torch.inference_mode():

@@ -13,7 +13,8 @@ LOGITS = "logits"
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """`memory` names the parts of `peak_bytes`; `validation_seconds` is None for a refit."""
+    """`memory` names the parts of `peak_bytes`; `validation_seconds` is None for a refit; `softmax` says which classes
+    are drawn, where not all count."""
 
     label: str
     device: str
@@ -26,6 +27,7 @@ class Plan:
     epoch_seconds: float
     validation_seconds: float | None
     epochs: int
+    softmax: str = ""
     softmax_chunk: int
     step_positions: int
     parts: int
@@ -51,6 +53,7 @@ class Plan:
         judged = "" if self.validation_seconds is None else f", validation {told_seconds(self.validation_seconds)}"
         step = "whole" if self.parts == 1 else f"in up to {self.parts} parts of {self.step_positions:,} positions"
         chunk = f"; softmax of {self.softmax_chunk:,} targets at a time" if LOGITS in self.memory else ""
+        chunk = f"; {self.softmax}" if self.softmax else chunk
         rows = {
             "parameters": f"{self.parameters:,}",
             "peak memory": f"{told_bytes(self.peak_bytes)} of {told_bytes(self.limit_bytes)} ({self.limit_source})",

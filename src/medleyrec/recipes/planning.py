@@ -100,6 +100,7 @@ def plan_of(bench: Workbench, *, meter: Meter | None = None, room: Room | None =
         epoch_seconds=found.seconds,
         validation_seconds=seconds,
         epochs=config.epochs,
+        softmax=str(bench.softmax) if bench.softmax.sampled else "",
         softmax_chunk=found.chunk,
         step_positions=found.step_positions,
         parts=found.parts,
@@ -127,10 +128,12 @@ def _steps(bench: Workbench, chunk: int, room: Room, meter: Meter) -> Calibratio
 
 
 def _least(bench: Workbench) -> int:
-    """Bytes of gradients and of the two moments of Adam; ids that learn row by row have none of their own size."""
+    """Bytes of gradients and of the two moments of Adam; ids that learn row by row have none of their own size, but
+    the rows of drawn classes have gradients."""
     ids = bench.model.rows.ids
     own = None if ids is None or not bench.softmax.rowwise else ids.weight
-    return sum(3 * p.nbytes for p in bench.model.parameters() if p is not own)
+    drawn = 2 * 4 * bench.softmax.negatives * int(bench.experiment.model.settings["width"])
+    return drawn + sum(3 * p.nbytes for p in bench.model.parameters() if p is not own)
 
 
 def _validation(bench: Workbench, meter: Meter) -> tuple[float, int]:

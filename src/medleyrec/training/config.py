@@ -9,20 +9,30 @@ from pydantic import Field, field_validator
 from medleyrec.config import Config
 from medleyrec.training.sizes import AUTO, parse_bytes
 
+MANY = 2**31  # what the array libraries count with
+
 
 class TrainConfig(Config):
-    seed: int = Field(default=0, ge=0, lt=2**31)
-    epochs: int = Field(default=100, gt=0, description="at most so many")
-    patience: int = Field(default=10, gt=0, description="stop after so many epochs without a better validation metric")
+    seed: int = Field(default=0, ge=0, lt=MANY)
+    epochs: int = Field(default=100, gt=0, lt=MANY, description="at most so many")
+    patience: int = Field(
+        default=10, gt=0, lt=MANY, description="stop after so many epochs without a better validation metric"
+    )
     metric: str = Field(default="ndcg@10", description="what validation is judged by; larger is better")
     learning_rate: float = Field(default=1e-3, gt=0)
     weight_decay: float = Field(default=0.0, ge=0)
-    targets_per_step: int = Field(default=1024, gt=0, description="targets of one optimiser step; 256 learns faster")
+    targets_per_step: int = Field(
+        default=1024, gt=0, lt=MANY, description="targets of one optimiser step; 256 learns faster"
+    )
     mode: Literal["one-pass", "prefix"] = Field(
         default="one-pass", description="one-pass: a row teaches all its prefixes; prefix: one row per target"
     )
-    stride: int = Field(default=0, ge=0, description="events between windows of a long history; 0 is half a window")
-    softmax_chunk: int = Field(default=0, ge=0, description="targets per chunk of the softmax; 0 finds the fastest")
+    stride: int = Field(
+        default=0, ge=0, lt=MANY, description="events between windows of a long history; 0 is half a window"
+    )
+    softmax_chunk: int = Field(
+        default=0, ge=0, lt=MANY, description="targets per chunk of the softmax; 0 finds the fastest"
+    )
     softmax: Literal["auto", "exact", "sampled"] = Field(
         default="auto", description="over all classes, or over some drawn for each step; auto: sampled above 2 million"
     )
@@ -43,6 +53,7 @@ class TrainConfig(Config):
     step_positions: int = Field(
         default=0,
         ge=0,
+        lt=MANY,
         description="events, padding included, that pass the model at a time; 0: all of a step, if they fit",
     )
     plan: bool = Field(default=True, description="predict memory and time by a few steps before a run")

@@ -43,9 +43,14 @@ class Room:
 
 
 def room_of(limit: str, device: torch.device | str = "cpu") -> Room:
-    """Of the setting `train.memory_limit`: a size, or what the device, the container or the machine has left."""
-    if limit != AUTO:
-        return Room(parse_bytes(limit), LIMIT)
+    """Of the setting `train.memory_limit`: a size, or what the device, the container or the machine has left, if that
+    is less: a limit above it would protect from nothing."""
+    there = _there(device)
+    named = there if limit == AUTO else Room(parse_bytes(limit), LIMIT)
+    return min(named, there, key=lambda room: room.size)
+
+
+def _there(device: torch.device | str) -> Room:
     if torch.device(device).type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return Room(free + torch.cuda.memory_reserved(device), "free on the GPU")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 
+MOST = 1 << 60
 AUTO = "auto"
 """Instead of a size: what there is."""
 UNITS = {"B": 1} | {f"{letter}B": 1000**n for n, letter in enumerate("KMGT", 1)}
@@ -11,11 +13,12 @@ UNITS |= {f"{letter}IB": 1024**n for n, letter in enumerate("KMGT", 1)}
 
 
 def parse_bytes(text: str) -> int:
-    """ "4GB" -> 4_000_000_000. Raises ValueError where the text is no positive size with a unit."""
+    """ "4GB" -> 4_000_000_000. Raises ValueError where the text is no size with a unit, of a byte to `MOST`."""
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]+)\s*", text)
-    if found is None or found[2].upper() not in UNITS or float(found[1]) <= 0:
+    size = Decimal(found[1]) * UNITS.get(found[2].upper(), 0) if found else Decimal(0)
+    if not 1 <= size <= MOST:
         raise ValueError("write a size with its unit, such as 4GB or 512MiB, or auto for what is available")
-    return int(float(found[1]) * UNITS[found[2].upper()])
+    return int(size)
 
 
 def told_bytes(size: float) -> str:

@@ -57,6 +57,11 @@ def softmax_of(config: TrainConfig, classes: int, *, refused: str = "") -> Softm
             f"train.negatives = {config.negatives} is for a sampled softmax, and this one is over all {classes:,} "
             'classes; set it to 0, or train.softmax = "sampled"'
         )
+    if config.negatives > classes:
+        raise InputError(
+            f"train.negatives = {config.negatives:,} are more than the {classes:,} classes; draw fewer, or set "
+            'train.softmax = "exact", which takes all'
+        )
     rowwise = is_rowwise(config, sampled=sampled)
     negatives = config.negatives or min(NEGATIVES, classes)
     return Softmax(
