@@ -322,6 +322,16 @@ def test_ratios_are_taken_within_a_round():
     assert cells["rectools-preln"][1:3] == ["0 of 2, the rest pending", "pending"]
 
 
+def test_a_library_with_more_targets_in_its_epoch_is_not_slower_for_that():
+    table = peers.Table(log="beauty", epochs=2, rounds=1, speed=4.0)
+    twice = answer(20.0)
+    twice |= {"targets_per_epoch": 2 * twice["targets_per_epoch"]}
+    twice["epochs"] = [{**e, "targets": 2 * e["targets"]} for e in twice["epochs"]]
+    told = peer_table("beauty", table, [row("medley", 0, **answer(10.0)), row("rectools", 0, **twice)])
+    assert "| 20.0 | 1.00 |" in told
+    assert "Fastest peer: rectools, 1.00 times" in told
+
+
 def test_an_epoch_that_was_left_counts_only_where_there_is_no_whole_one():
     found = answer(10.0)
     found["epochs"] += [{**found["epochs"][0], "seconds": 30.0}, {**found["epochs"][0], "targets": 1, "whole": False}]
@@ -332,7 +342,7 @@ def test_an_epoch_that_was_left_counts_only_where_there_is_no_whole_one():
 def test_the_fastest_peer_is_set_beside_what_was_asked_for():
     table = peers.Table(log="beauty", epochs=2, rounds=2, speed=4.0, memory=4.0)
     told = peer_table("beauty", table, two_rounds())
-    assert "Fastest peer: replay, 5.00 times Medley's seconds (asked for: at least 4)" in told
+    assert "Fastest peer: replay, 5.00 times Medley's seconds per target (asked for: at least 4)" in told
     assert "1.00 times its memory (asked for: at least 4)." in told
     assert "| rectools | 0.0100 | 0.0200 |" in told
     made = "up to 5 epochs a row, left after 30 s and then scaled by its targets; about 1,000 targets a step"

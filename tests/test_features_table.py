@@ -54,10 +54,10 @@ def test_rows_reasons_and_vectors(tmp_path):
     encoder = ToyEncoder()
     report = encode_items(CONTENTS, encoder, VectorStore(tmp_path / "store"), tmp_path / "text", batch=3)
     assert encoder.calls == [b"one", b"two", b"bad three", b"four", b"five", b"bad six", b"", b"seven"]
-    assert (report.total, report.encoded, report.reused, report.unchanged) == (10, 9, 1, False)
+    assert (report.total, report.encoded, report.reused, report.unchanged) == (10, 9, 0, False)
     assert report.missing == {"bad word": 2, "no text": 1}
     assert report.examples == {"bad word": [4, 8], "no text": [3]}
-    assert "10 items: 9 encoded, 1 reused; 2 missing: bad word (rows 4, 8); 1 missing: no text (rows 3)" in str(report)
+    assert "10 items: 9 encoded, 0 reused; 2 missing: bad word (rows 4, 8); 1 missing: no text (rows 3)" in str(report)
     vectors, present = open_table(tmp_path / "text")
     assert vectors.dtype == np.float16
     assert vectors.shape == (11, 4)
@@ -87,7 +87,7 @@ def test_only_a_changed_item_is_encoded_again(tmp_path):
     encoder = ToyEncoder()
     report = encode_items(changed, encoder, store, tmp_path / "text")
     assert encoder.calls == [b"changed"]
-    assert (report.encoded, report.reused) == (1, 9)
+    assert (report.encoded, report.reused) == (1, 8)
     fresh = tmp_path / "fresh"
     encode_items(changed, ToyEncoder(), VectorStore(fresh / "store"), fresh / "text")
     assert files(tmp_path / "text") == files(fresh / "text")

@@ -317,7 +317,7 @@ def test_what_does_not_fit_in_the_smallest_parts_is_refused_with_its_numbers(sho
     with pytest.raises(
         InputError,
         match=r"needs .* at the least \(.*parameters .*optimiser .*\), and train.memory_limit "
-        r'is .*raise train.memory_limit, or lower .*or set train.softmax = "sampled"',
+        r'is .*raise train.memory_limit to 12.5 MB, or lower .*or set train.softmax = "sampled"',
     ):
         planned(shop, room=900)
     assert not (shop / "runs").exists()

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from medleyrec.features.base import Encoder, Progress
 from medleyrec.features.index import KEY_BYTES, Keys
 from medleyrec.features.store import Space, VectorStore
-from medleyrec.schema import PICTURE, TEXT, Features, InputError, Int64s, Mask
+from medleyrec.schema import DESCRIPTIONS, PICTURE, TEXT, Features, InputError, Int64s, Mask
 from medleyrec.storage import atomic_folder, hash_bytes, open_array, read_json, save_array, write_json
 
 FORMAT_VERSION = 1
@@ -45,9 +45,9 @@ class FeatureReport:
     width: int
     total: int
     reused: int
-    """Items whose vector was in the store already (or whose absence needs no encoder)."""
+    """Items whose content was in the store already."""
     encoded: int
-    """Items whose vector is new in the store."""
+    """Items whose content is new in the store, what the encoder could not read included."""
     missing: dict[str, int] = field(default_factory=dict)
     """Reason -> number of items."""
     examples: dict[str, list[int]] = field(default_factory=dict)
@@ -108,13 +108,14 @@ def encode_items(
     if finished:
         missing, examples = finished["missing"], finished["examples"]
         return FeatureReport(
-            **told, reused=len(contents), encoded=0, missing=missing, examples=examples, unchanged=True
+            **told, reused=int(given.sum()), encoded=0, missing=missing, examples=examples, unchanged=True
         )
     space = store.space(encoder)
     encoded = _fill(space, contents, keys, given, encoder, batch, progress)
     manifest = {**identity, "origin": dict(origin)} if origin else identity
     missing, examples = _write_table(out, space, keys, given, manifest, absent or ABSENT[encoder.modality])
-    return FeatureReport(**told, reused=len(contents) - encoded, encoded=encoded, missing=missing, examples=examples)
+    reused = int(given.sum()) - encoded
+    return FeatureReport(**told, reused=reused, encoded=encoded, missing=missing, examples=examples)
 
 
 def hash_contents(contents: Contents) -> tuple[Keys, Mask]:
@@ -148,7 +149,9 @@ def open_features(folder: Path, names: Sequence[str]) -> Features:
     """The named tables under one folder; raises InputError where one is not encoded or they disagree in height."""
     lacking = [n for n in names if not (folder / n / MANIFEST_FILE).exists()]
     if lacking:
-        raise InputError(f"features {lacking} are not encoded in {folder}; run `medley encode` first")
+        told = [n for n in lacking if n in DESCRIPTIONS]
+        first = "run `medley describe` (items have no such descriptions yet), then `medley encode`" if told else ""
+        raise InputError(f"features {lacking} are not encoded in {folder}; {first or 'run `medley encode` first'}")
     tables = {name: open_table(folder / name) for name in names}
     heights = {name: len(present) for name, (_, present) in tables.items()}
     if len(set(heights.values())) > 1:

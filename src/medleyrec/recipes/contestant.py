@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Any
 
 from medleyrec.dataset.split import Split
 from medleyrec.evaluation.metrics import Values
@@ -36,7 +38,7 @@ def families(runs: Sequence[Run]) -> list[Contestant]:
     found = []
     ordered = sorted(runs, key=lambda r: (len(r.record["items"]), r.record["label"], r.record["family"]))
     groups = [
-        list({run.record["seed"]: run for run in group}.values())  # a repeated run is no further seed
+        list({run.record["seed"]: run for run in group}.values())  # a repeated run is no further seed (`repeats`)
         for _, group in groupby(ordered, key=lambda r: r.record["family"])
     ]
     labels = [family[0].record["label"] for family in groups]
@@ -45,6 +47,30 @@ def families(runs: Sequence[Run]) -> list[Contestant]:
         lengths = {run.model.max_length for run in family}
         found.append(Contestant(name, tuple(run.ranker for run in family), max(lengths), tuple(family)))
     return found
+
+
+def repeats(runs: Sequence[Run], models: Sequence[Contestant]) -> list[Run]:
+    """Those that `families` left out: a later one has the same settings and the same seed."""
+    taken = {id(run) for model in models for run in model.runs}
+    return [run for run in runs if id(run) not in taken]
+
+
+def differences(models: Sequence[Contestant]) -> dict[str, dict[str, Any]]:
+    """Of models that have their label in common with another one: the settings in which these differ."""
+    found: dict[str, dict[str, Any]] = {}
+    for _, group in groupby(models, key=lambda c: c.runs[0].record["label"]):
+        settings = {model.name: _settings(model.runs[0].record) for model in group}
+        names = dict.fromkeys(name for mine in settings.values() for name in mine)
+        apart = [n for n in names if len({json.dumps(mine.get(n)) for mine in settings.values()}) > 1]
+        found |= {model: {n: mine[n] for n in apart if n in mine} for model, mine in settings.items() if apart}
+    return found
+
+
+def _settings(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Dotted names -> what decides a run's result, as it is said on the command line."""
+    told = {f"model.settings.{n}": value for n, value in record["model"]["settings"].items()}
+    told |= {f"train.{n}": value for n, value in record["train"].items()}
+    return told | {f"vectors of {n}": value["revision"][:8] for n, value in record.get("encoders", {}).items()}
 
 
 def plain_of(models: Sequence[Contestant], values: dict[str, Values], headline: str) -> str | None:

@@ -49,6 +49,7 @@ from medleyrec.recipes.remarks import (
     data_facts,
     left_over,
     oracle_of,
+    runs_told,
     sampled_notes,
     sampled_title,
 )
@@ -70,6 +71,7 @@ def run_evaluate(
     known = [r for r in runs_of(experiment.project) if r.record["dataset"] == dataset.manifest["identity"]]
     config = _split_config(experiment, runs or known)
     split = make_split(dataset, config)
+    unfinished = [] if runs else runs_of(experiment.project, finished=False)
     runs = list(runs) or [r for r in known if SplitConfig(**r.record["split"]) == config]
     for run in runs:
         if SplitConfig(**run.record["split"]) != config:
@@ -83,13 +85,17 @@ def run_evaluate(
     events = split.eval_events(TEST)
     if not len(events):
         raise InputError(f"{dataset.folder} has no test event under {split.name}; loosen the filters")
-    contestants = [*baselines(experiment.evaluate.baselines, split), *families(runs)]
+    models = families(runs)
+    contestants = [*baselines(experiment.evaluate.baselines, split), *models]
+    told = runs_told(runs, models, unfinished)
+    for sentence in told:
+        listener.say(sentence)
     names = metric_names(experiment.evaluate.cutoffs)
     values = {c.name: _values(c, experiment, split, events, names, listener) for c in contestants}
     sampled = experiment.evaluate.protocol == "sampled"
     protocols = (_sampled(experiment, split, events, contestants, names, listener),) if sampled else ()
     audit = run_audit(experiment, listener, split=split)
-    report = _report(experiment, split, events, contestants, values, protocols, audit, command)
+    report = _report(experiment, split, events, contestants, values, protocols, audit, command, told)
     report.write(out or experiment.project)
     return report
 
@@ -175,6 +181,7 @@ def _report(
     protocols: tuple[Protocol, ...],
     audit: Audit,
     command: str,
+    told: tuple[str, ...],
 ) -> Report:
     data = split.dataset
     headline = HEADLINE if 10 in experiment.evaluate.cutoffs else f"ndcg@{experiment.evaluate.cutoffs[0]}"
@@ -208,6 +215,7 @@ def _report(
                 protocols=[p.title for p in protocols],
             ),
             *left_over(split, events, kind),
+            *told,
         ),
         audit=audit,
         command=command or _command(experiment),

@@ -38,6 +38,9 @@ GROUPS = 3
 """Blocks of validation events that are ranked: with short, middling and long histories."""
 EVENT_BYTES = 80
 """Of a validation event while all are ranked: its user, history, target, place in the order, rank."""
+SAFE = 1.05
+"""Times what is needed at the least: two looks at one run differ by some megabytes."""
+PROGRAM = "program, libraries, files"
 REST, PILED = "steps: activations and temporary tables", "freed, not yet returned to the system"
 
 
@@ -181,7 +184,7 @@ def _memory(bench: Workbench, found: Calibration, *, judged: int, loaded: int) -
     }
     other = {"gradients": parameters, "optimiser": found.optimizer, LOGITS: found.logits}
     program = max(0, found.base - sum(held.values()))
-    memory = {name: size for name, size in {"program, libraries, files": program, **held, **other}.items() if size}
+    memory = {name: size for name, size in {PROGRAM: program, **held, **other}.items() if size}
     memory[REST] = max(0, found.peak - sum(memory.values()))
     if not bench.on_gpu:
         memory[PILED] = round(pile_of(bench.experiment.train.memory_limit) * sum(memory.values()))
@@ -198,7 +201,7 @@ def _notes(bench: Workbench, found: Calibration, room: Room, *, chunk: int, peak
     if found.step_positions != config.step_positions:
         notes.append(
             f"Steps are taken in parts of at most {found.step_positions:,} positions, as {_told(room)}; their "
-            "gradients add up to the step's."
+            "gradients add up to the step's, dropout being drawn part by part."
         )
     if found.chunk != chunk:
         notes.append(f"The softmax takes {found.chunk:,} targets at a time, not {chunk:,}, as {_told(room)}.")
@@ -214,7 +217,7 @@ def _refused(bench: Workbench, memory: Mapping[str, int], room: Room, found: Cal
     parts = ", ".join(f"{name} {told_bytes(size)}" for name, size in memory.items() if size)
     return (
         f"{bench.label} needs {told_bytes(sum(memory.values()))} at the least ({parts}), and {_told(room)}. "
-        f"{_whole(found)}To go on, {_cure(room)}{_sampling(bench)}"
+        f"{_whole(found)}To go on, {_cure(room, memory)}{'' if _hopeless(room, memory) else _sampling(bench)}"
     )
 
 
@@ -223,14 +226,23 @@ def _told(room: Room) -> str:
     return f"{LIMIT} is {told_bytes(room.size)}" if named else f"{told_bytes(room.size)} are {room.source}"
 
 
+def _hopeless(room: Room, memory: Mapping[str, int]) -> bool:
+    return memory.get(PROGRAM, 0) >= room.size
+
+
 def _whole(found: Calibration) -> str:
     if not found.own_losses:
         return ""
     return f"Its steps stay whole: {', '.join(found.own_losses)} look at all rows of a step. "
 
 
-def _cure(room: Room) -> str:
+def _cure(room: Room, memory: Mapping[str, int] | None = None) -> str:
+    """memory: what a run needs at the least, by its parts."""
     first = f"raise {LIMIT}" if room.source == LIMIT else "free some memory"
+    if memory and room.source == LIMIT:
+        first += f" to {told_bytes(SAFE * sum(memory.values()))}"
+    if memory and _hopeless(room, memory):
+        return f"{first}; no setting can help, as the program takes more by itself"
     return (
         f"{first}, or lower model.settings.width, model.settings.max_length or train.targets_per_step, or keep fewer "
         "items (prepare.min_item_events)"

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
+
 from medleyrec import storage
 from medleyrec.dataset.dataset import Dataset
 from medleyrec.dataset.split import Split
 from medleyrec.evaluation.negatives import Negatives
+from medleyrec.recipes.contestant import Contestant, differences, repeats
 from medleyrec.recipes.experiment import Experiment
 from medleyrec.recipes.prepare import TRUTH
 from medleyrec.recipes.ranking import KNOWN
+from medleyrec.recipes.run import Run
 from medleyrec.schema import TEST, EvalEvents
 
 ORACLE = "NDCG@10"
@@ -16,6 +21,18 @@ SAMPLED_WHY = (
     "Not the headline: metrics against a sample are inconsistent with those against all candidates and can put models "
     "in another order (Krichene & Rendle, KDD 2020). This table is here to be set beside papers that report it."
 )
+
+
+def runs_told(named: Sequence[Run], models: Sequence[Contestant], unfinished: Sequence[Run]) -> tuple[str, ...]:
+    """Which runs are in no row of the table, and what the rows of one label differ in."""
+    told = [f"Left out, for it is unfinished: {run.folder.name}." for run in unfinished]
+    told += [
+        f"Left out: {run.folder.name} has the settings and the seed of another run that is in the table."
+        for run in repeats(named, models)
+    ]
+    for name, settings in differences(models).items():
+        told.append(f"{name} has {', '.join(f'{n} = {json.dumps(value)}' for n, value in settings.items())}.")
+    return tuple(told)
 
 
 def oracle_of(experiment: Experiment, data: Dataset) -> dict[str, float] | None:

@@ -159,7 +159,7 @@ def open_run(folder: Path | str) -> Run:
     return Run(folder, record)
 
 
-def runs_of(project: Path) -> list[Run]:
-    """Finished runs of a project, refits aside, by name."""
+def runs_of(project: Path, *, finished: bool = True) -> list[Run]:
+    """Finished runs of a project, or those that are not, refits aside, by name."""
     found = [open_run(p.parent) for p in sorted((project / "runs").glob(f"*/{RUN_RECORD}"))]
-    return [run for run in found if run.result and not run.record["refit"]]
+    return [run for run in found if bool(run.result) is finished and not run.record["refit"]]

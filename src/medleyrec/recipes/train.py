@@ -54,7 +54,7 @@ def run_train(
         experiment = _with_epochs(experiment, _best_epoch(experiment, split))
     folder = _folder(experiment.project, record, again=again)
     if (folder / RESULT).exists():
-        listener.say(f"{folder} is finished already; --again trains it anew.")
+        listener.say(f"{folder} is finished already; --again trains it anew.{_otherwise(folder, original.train)}")
         return open_run(folder), False
     if experiment.train.plan:
         check_room(experiment, split)
@@ -72,6 +72,9 @@ def run_train(
         _as_begun(experiment.train, record),
         chunk=record["softmax_chunk"],
         validate=None if refit else bench.validation,
+        on_resume=lambda state: listener.say(
+            f"Goes on from a checkpoint; epochs finished: {state.epoch}, steps of the next: {state.step}."
+        ),
         on_progress=lambda p: listener.training(record["label"], p),
         on_epoch=lambda entry: listener.epoch(record["label"], entry, best=trainer.state.best_epoch == entry["epoch"]),
     )
@@ -82,6 +85,14 @@ def run_train(
         _finish(folder, outcome)
     bench.accelerator.wait_for_everyone()
     return open_run(folder), False
+
+
+def _otherwise(folder: Path, train: TrainConfig) -> str:
+    """Settings that make no other run, where this one was trained with others than are asked for now."""
+    begun, plain = storage.read_json(folder / RUN_RECORD)["experiment"]["train"], TrainConfig()
+    names = [n for n in ("memory_limit", "step_positions", "softmax_chunk") if getattr(train, n) != getattr(plain, n)]
+    apart = [f"train.{n} = {begun.get(n)}" for n in names if begun.get(n) != getattr(train, n)]
+    return f" It was trained with {', '.join(apart)}; that alone makes no other run." if apart else ""
 
 
 def _folder(project: Path, record: dict[str, Any], *, again: bool) -> Path:

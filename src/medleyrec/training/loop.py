@@ -94,13 +94,14 @@ class Trainer:
         validate: Validate | None = None,
         on_progress: Callable[[Progress], None] | None = None,
         on_epoch: Callable[[dict[str, Any]], None] | None = None,
+        on_resume: Callable[[State], None] | None = None,
     ) -> None:
         if not windows.targets:
             raise InputError("the training part has no user with two events: there is nothing to learn from")
         few_primitives()
         self.config, self.folder, self.windows, self.log = config, folder, windows, log
         self.accelerator, self.validate = accelerator, validate
-        self.on_progress, self.on_epoch = on_progress, on_epoch
+        self.on_progress, self.on_epoch, self.on_resume = on_progress, on_epoch, on_resume
         self.model = module.model
         optimizer = optimizer_of(module, config, processes=accelerator.num_processes)
         self.module, self.optimizer = accelerator.prepare(module, optimizer)
@@ -133,6 +134,8 @@ class Trainer:
         found = checkpoint.load_checkpoint(self.folder, self.model, self.optimizer)
         if found is not None:
             self.state = State(**found)
+            if self.on_resume is not None:
+                self.on_resume(self.state)
         if self.accelerator.is_main_process:
             lines = "".join(json.dumps(entry) + "\n" for entry in self.state.history)
             storage.write_text(self.folder / LOG, lines)  # epochs after the checkpoint are run, and logged, again
