@@ -1,7 +1,7 @@
 """What a training step costs as the catalogue grows: the exact softmax, and the one over drawn classes.
 
     python -m benchmarks.catalogue --out FILE.json
-    python -m benchmarks.catalogue --exact 1_000_000 --sampled --content --out FILE.json  (other parts stay in FILE)
+    python -m benchmarks.catalogue --exact 1_000_000 --sampled --content --out FILE.json  (other sizes stay in it)
 
     exact     loss and both gradients of the softmax over all classes, from states to table, beside its three matrix
               products at the same shape of chunks and blocks, timed alternately; memory above the item table, which
@@ -30,6 +30,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.machine import about
 from medleyrec import storage
 from medleyrec.dataset.batches import DeviceLog, one_pass_windows, plan_steps
 from medleyrec.dataset.split import TrainingLog
@@ -37,6 +38,7 @@ from medleyrec.models import build
 from medleyrec.schema import TEXT, Facts, Features
 from medleyrec.training.blocked import block_of, blocked_softmax
 from medleyrec.training.config import TrainConfig
+from medleyrec.training.memory import returned
 from medleyrec.training.module import TrainingModule
 from medleyrec.training.objectives import calibrate_chunk
 from medleyrec.training.optimizer import optimizer_of
@@ -96,6 +98,7 @@ def exact(classes: int, *, width: int, targets: int, runs: int) -> dict[str, Any
         loss = blocked_softmax(states, table, wanted, classes=range(1, classes + 1), chunk=chunk)
         loss.backward()  # type: ignore[no-untyped-call]
 
+    returned()  # what the calibration freed would hide some of the step's memory
     before = forget_peak()
     times = [seconds(step)]
     above = peak() - before
@@ -216,19 +219,19 @@ def main() -> None:
     if options.one:
         print(json.dumps(one(options.one[0], int(options.one[1]), options)))
         return
-    about = {"threads": torch.get_num_threads(), "torch": torch.__version__}
+    where = {**about(), "threads": torch.get_num_threads()}
     result = {kind: [apart(kind, classes) for classes in getattr(options, kind)] for kind in KINDS}
     if options.out:
-        storage.write_json(
-            options.out, about | kept(options.out, about) | {k: rows for k, rows in result.items() if rows}
-        )
+        storage.write_json(options.out, {**where, **joined(options.out, where, result)})
 
 
-def kept(path: Path, about: dict[str, Any]) -> dict[str, list[Any]]:
-    """The parts of an earlier run in the same circumstances; those that are measured anew take their place."""
+def joined(path: Path, where: dict[str, Any], found: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    """With the sizes of an earlier run in the same circumstances, where they were not measured anew."""
     before = storage.read_json(path) if path.exists() else {}
-    same = all(before.get(name) == value for name, value in about.items())
-    return {kind: before.get(kind, []) if same else [] for kind in KINDS}
+    if any(before.get(name) != value for name, value in where.items()):
+        return found
+    sizes = {kind: {row["classes"]: row for row in [*before.get(kind, []), *rows]} for kind, rows in found.items()}
+    return {kind: [rows[size] for size in sorted(rows)] for kind, rows in sizes.items()}
 
 
 if __name__ == "__main__":

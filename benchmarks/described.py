@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.machine import machine
+from benchmarks.machine import about
 from medleyrec import storage
 from medleyrec.evaluation.metrics import Values, event_values, mean_over_seeds
 from medleyrec.evaluation.statistics import Paired, compare, intervals
@@ -41,7 +41,7 @@ TEXTS = ("text", "both")
 def main() -> None:
     options = parsed()
     full, coarse, unaligned = ([finished(path) for path in paths] for paths in options.runs)
-    found = {"machine": machine(), "fine": fine(options.project, full, coarse), "alignment": alignment(full, unaligned)}
+    found = {**about(), "fine": fine(options.project, full, coarse), "alignment": alignment(full, unaligned)}
     print(json.dumps(found, indent=1))
     if options.out:
         storage.write_json(options.out, found)

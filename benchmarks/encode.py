@@ -26,6 +26,9 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.machine import about
+from medleyrec import storage
+
 SIZES = {"minilm": [1000, 10_000, 50_000], "tfidf": [10_000, 100_000, 1_000_000]}
 SIZES["descriptors"] = SIZES["tfidf"]
 SHOP = """women men kids black white blue red green cotton leather wool silver gold large small set pack kit case cover
@@ -139,7 +142,7 @@ def main() -> None:
             rows.append(json.loads(done.stdout.splitlines()[-1]))
             print(told(rows[-1]), flush=True)
     if options.out:
-        options.out.write_text(json.dumps(rows, indent=1) + "\n")
+        storage.write_json(options.out, {**about(), "rows": rows})
 
 
 def told(row: dict[str, Any]) -> str:

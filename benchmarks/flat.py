@@ -29,7 +29,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.machine import machine
+from benchmarks.machine import about
 from medleyrec import storage
 from medleyrec.dataset.batches import DeviceLog, Windows, one_pass_windows, plan_steps
 from medleyrec.dataset.split import TrainingLog
@@ -199,7 +199,7 @@ def compared(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
             rows[size].append(json.loads(done.stdout.splitlines()[-1]))
             print(f"  {size:g} million: {json.dumps(rows[size][-1])}", flush=True)
     sizes = [medians(found) for found in rows.values()]
-    return {**verdict(sizes), "sizes": sizes, "machine": machine()}
+    return {**verdict(sizes), "sizes": sizes, **about()}
 
 
 if __name__ == "__main__":

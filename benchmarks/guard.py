@@ -35,7 +35,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import counting
-from benchmarks.machine import load, machine
+from benchmarks.machine import about, load
 from medleyrec import storage
 
 LIMIT = 0.05
@@ -192,7 +192,7 @@ def main() -> int:
         print("too much noise to tell; run again on a quiet machine", *undecided, sep="; ")
     if options.out:
         rows = [{k: v for k, v in asdict(verdict).items() if v == v} for verdict in verdicts]
-        storage.write_json(options.out, {"revision": revision, "machine": machine(), "load": load(), "cases": rows})
+        storage.write_json(options.out, {"revision": revision, **about(), "load": load(), "cases": rows})
     return 1 if slower or broken else 2 if undecided else 0
 
 

@@ -12,6 +12,11 @@ def machine() -> str:
     return ", ".join(part for part in (_processor(), f"{os.cpu_count()} cores", _memory(), _system()) if part)
 
 
+def about() -> dict[str, str]:
+    """What goes into every file of figures."""
+    return {"machine": machine(), "versions": versions()}
+
+
 def versions(*packages: str) -> str:
     told = [f"{name} {_version(name)}" for name in packages or ("medleyrec", "torch", "numpy")]
     return ", ".join([f"Python {platform.python_version()}", *told])

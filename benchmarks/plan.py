@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.logs import generate
+from benchmarks.machine import about
 from medleyrec import storage
 
 MEMORY_BAR, TIME_BAR = 0.20, 0.35
@@ -149,7 +150,7 @@ def main() -> None:
         results[name] = compared(places[CASES[name].project], CASES[name], cpu=options.cpu)
         print(row(name, results[name]), flush=True)
         if options.out:
-            storage.write_json(options.out, results)
+            storage.write_json(options.out, about() | results)
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ import torch
 
 from benchmarks import games
 from benchmarks.flat import memory_mib, peak_mib
-from benchmarks.machine import load, machine
+from benchmarks.machine import about, load
 from medleyrec import storage
 from medleyrec.dataset.batches import history_batches
 from medleyrec.dataset.dataset import Dataset
@@ -213,7 +213,9 @@ def main() -> None:
         print(json.dumps(recommending(options.one, options.items)))
         return
     result: dict[str, Any] = {
-        "machine": f"{machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}, load {load()}",
+        **about(),
+        "threads": torch.get_num_threads(),
+        "load": load(),
         "ranking": {name: ranking(name, options.runs) for name in options.models},
         "recommending": {"items": options.items, "width": WIDTH, **of_users(options.users, options.items)},
     }

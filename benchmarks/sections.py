@@ -29,7 +29,7 @@ class Section:
     short: bool = False
 
 
-ABOUT = ("machine", "load")
+ABOUT = ("machine", "versions", "load")
 """Figures about where a file was made, which stand above the table."""
 
 
@@ -165,7 +165,7 @@ def catalogue_rows(found: Mapping[str, Any]) -> str:
             for e in found["exact"]
         ],
     )
-    others = [f"{name}:\n\n{plain(found[name])}" for name in ("sampled", "content") if found[name]]
+    others = [f"{name}:\n\n{plain(found[name]) if found[name] else 'Pending.'}" for name in ("sampled", "content")]
     return "\n\n".join([f"exact, {found['threads']} threads:", exact, *others])
 
 
@@ -277,6 +277,6 @@ SECTIONS: dict[str, Section] = {
         claim="Items/s and peak memory at growing sizes.",
         command="benchmarks.encode",
         file="encode.json",
-        rows=plain,
+        rows=lambda found: plain(found["rows"]),
     ),
 }

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.machine import machine, versions
+from benchmarks.machine import about
 from benchmarks.sections import SECTIONS, Section
 from medleyrec import storage
 
@@ -51,8 +51,7 @@ def measure(name: str) -> None:
     command = [sys.executable, "-m", *section.command.split(), "--out", str(RESULTS / section.file)]
     print(f"{name}: python {' '.join(command[1:])}", flush=True)
     subprocess.run(command, cwd=ROOT, check=True)
-    about = {"machine": machine(), "versions": versions()}
-    storage.write_json(RESULTS / "machines" / f"{name}.json", about)
+    storage.write_json(RESULTS / "machines" / f"{name}.json", about())
 
 
 def page(results: Path) -> str:
@@ -78,10 +77,9 @@ def read(path: Path) -> Any:
 
 def where(name: str, found: Any, results: Path) -> str:
     """Machine and versions, as the figures themselves or the run that made them say."""
-    about = read(results / "machines" / f"{name}.json")
-    if about:
-        return f"{about['machine']}; {about['versions']}."
-    return f"{found['machine']}." if isinstance(found, dict) and "machine" in found else ""
+    said = read(results / "machines" / f"{name}.json") or (found if isinstance(found, dict) else {})
+    told = "; ".join(said[part] for part in ("machine", "versions") if part in said)
+    return told and f"{told}."
 
 
 if __name__ == "__main__":

@@ -368,7 +368,7 @@ def test_a_page_shows_what_was_kept_and_on_what(tmp_path):
         json.dumps({"machine": "that machine", "steps": {"sasrec": {"ratio": 1.0123}}})
     )
     (tmp_path / "encode.json").write_text(
-        json.dumps([{"encoder": "tfidf", "items": 10_000}, {"items": 2, "seconds": 0.5}])
+        json.dumps({"rows": [{"encoder": "tfidf", "items": 10_000}, {"items": 2, "seconds": 0.5}]})
     )
     (tmp_path / "machines").mkdir()
     (tmp_path / "machines" / "encode.json").write_text(json.dumps({"machine": "this machine", "versions": "Python 3"}))
@@ -377,6 +377,10 @@ def test_a_page_shows_what_was_kept_and_on_what(tmp_path):
     shown = "| encoder | items | seconds |\n|---|---|---|\n| tfidf | 10,000 |  |\n|  | 2 | 0.5 |"
     assert f"this machine; Python 3.\n\n{shown}" in page
     assert page.count("\nPending.\n") == len(SECTIONS) - 3
+
+
+def test_the_page_is_the_one_of_the_kept_figures():
+    assert write.page(write.RESULTS) == write.PAGE.read_text(encoding="utf-8"), "run python -m benchmarks.write"
 
 
 def test_a_section_is_measured_then_the_page_is_written(tmp_path, monkeypatch):
@@ -435,15 +439,22 @@ def test_every_kept_figure_has_its_table():
 
 
 def test_a_part_measured_later_joins_those_of_the_same_circumstances(tmp_path):
-    path, about = tmp_path / "catalogue.json", {"threads": 2, "torch": "2.13.0"}
-    assert catalogue.kept(path, about) == {"exact": [], "sampled": [], "content": []}
-    storage.write_json(path, {**about, "exact": [{"classes": 7}], "sampled": [], "content": []})
-    assert catalogue.kept(path, about)["exact"] == [{"classes": 7}]
-    assert catalogue.kept(path, about | {"threads": 1})["exact"] == []
+    path, where = tmp_path / "catalogue.json", {"threads": 2, "versions": "torch 2.13.0"}
+    new = {"exact": [{"classes": 7, "seconds": 2}], "sampled": [{"classes": 3}], "content": []}
+    assert catalogue.joined(path, where, new) == new
+    old = {"exact": [{"classes": 7, "seconds": 1}, {"classes": 5}], "sampled": [], "content": [{"classes": 1}]}
+    storage.write_json(path, {**where, **old})
+    assert catalogue.joined(path, where, new) == {
+        "exact": [{"classes": 5}, {"classes": 7, "seconds": 2}],
+        "sampled": [{"classes": 3}],
+        "content": [{"classes": 1}],
+    }
+    assert catalogue.joined(path, where | {"threads": 1}, new) == new
 
 
 @pytest.mark.parametrize("file", ["hm4sr", "cammsr"])
-def test_training_keeps_its_bars_at_the_size_of_games(file):
+def test_kept_figures_of_training_are_within_their_bars(file):
+    """Of what was measured, not of this tree: nothing is timed here."""
     bars = {"hm4sr": hm4sr.SUBJECT.bar, "cammsr": cammsr.SUBJECT.bar}
     found = write.read(write.RESULTS / f"{file}.json")["one-pass"]
     assert found["targets_per_second_at_200_gflops"] >= bars[file] >= 3_600
@@ -451,7 +462,7 @@ def test_training_keeps_its_bars_at_the_size_of_games(file):
 
 
 @pytest.mark.parametrize("file", ["plan", "scoring", "catalogue"])
-def test_the_bars_hold_in_what_was_measured(file):
+def test_kept_figures_are_within_their_bars(file):
     found = write.read(write.RESULTS / f"{file}.json")
     if file == "plan":
         cases = [case for case in found.values() if isinstance(case, dict)]
