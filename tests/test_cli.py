@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -196,3 +197,33 @@ def test_threads_spin_briefly_unless_the_user_says_otherwise(said, heard):
     )
     spins = [line.split("'")[1] for line in done.stderr.splitlines() if "GOMP_SPINCOUNT" in line]
     assert set(spins) == {heard}  # none found is no success either
+
+
+WAITING = """
+import sys, time
+from medleyrec.cli import app, main
+
+@app.command()
+def wait():
+    print("here", flush=True)
+    time.sleep(60)
+
+sys.argv = ["medley", "wait"]
+main()
+"""
+
+
+def test_ctrl_c_where_no_command_makes_more_of_it_is_said():
+    running = subprocess.Popen(
+        [sys.executable, "-c", WAITING],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    assert running.stdout.readline() == "here\n"
+    running.send_signal(signal.SIGINT)
+    _, told = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert told.startswith("medley: interrupted")
+    assert "Traceback" not in told

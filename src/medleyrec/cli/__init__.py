@@ -8,7 +8,7 @@ import sys
 import typer
 
 from medleyrec.cli import data, describe, plan, run, study
-from medleyrec.cli.app import INTERRUPTED, WRONG_INPUT, app
+from medleyrec.cli.app import WRONG_INPUT, app
 from medleyrec.schema import InputError
 
 __all__ = ["app", "data", "describe", "main", "plan", "run", "spin_briefly", "study"]
@@ -30,9 +30,6 @@ def main() -> None:
     except OSError as error:
         typer.echo(f"medley: {error.filename or 'a file'}: {error.strerror or error}", err=True)
         sys.exit(WRONG_INPUT)
-    except KeyboardInterrupt:
-        typer.echo("medley: interrupted", err=True)
-        sys.exit(INTERRUPTED)
 
 
 def spin_briefly() -> None:

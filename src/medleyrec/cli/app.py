@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from medleyrec.schema import InputError
 
@@ -14,8 +15,20 @@ if TYPE_CHECKING:
 
 WRONG_INPUT, INTERRUPTED = 2, 130
 
+
+class Commands(TyperGroup):
+    def invoke(self, ctx: Any) -> Any:
+        """Ctrl-C, where no command makes more of it, is said: by itself typer leaves without a word."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            typer.echo("medley: interrupted; the same command begins again, or goes on where it can", err=True)
+            raise typer.Exit(INTERRUPTED) from None
+
+
 app = typer.Typer(
     name="medley",
+    cls=Commands,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="rich",
