@@ -16,6 +16,7 @@ from accelerate import Accelerator
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
+import medleyrec.training.calibration as calibration
 import medleyrec.training.memory as memory
 from medleyrec.cli import app, main
 from medleyrec.dataset.batches import DeviceLog, Windows, one_pass_windows, plan_steps
@@ -598,3 +599,27 @@ def test_two_processes_with_unequal_parts_have_the_gradients_of_one(tmp_path):
     one, two = load_file(str(tmp_path / "one.safetensors")), load_file(str(tmp_path / "two.safetensors"))
     for name, gradient in one.items():
         torch.testing.assert_close(two[name], gradient, rtol=1e-4, atol=1e-6, msg=name)
+
+
+def rehearsed(positions, seconds_per_position):
+    """A rehearsal of steps with so many positions, whose clock is a formula; the last share tried was a quarter."""
+    found = object.__new__(calibration._Rehearsal)
+    found.probes = [np.full(1, size) for size in positions]
+    shape = {size: mock.Mock(positions=size) for size in [*positions, positions[0] // 4]}
+    found._shape = lambda rows: shape[int(rows[0])]
+    found._try = lambda rows: (found._shape(rows), seconds_per_position * rows[0], 1000 + int(rows[0]))
+    found.whole, found.tried = [], [(shape[positions[0] // 4], seconds_per_position * (positions[0] // 4), 0)]
+    return found
+
+
+def test_where_the_largest_step_takes_too_long_smaller_ones_are_timed():
+    afford = int(calibration.ENOUGH / 0.001)
+    found = rehearsed([4 * afford, afford // 10, afford // 20], 0.001)
+    assert found._try_whole() == 0, "the peak of the largest is not known"
+    assert {shape.positions for shape, _ in found.whole} == {afford // 10, afford // 20}
+    whole = rehearsed([afford // 8, afford // 10, afford // 20], 0.001)
+    assert whole._try_whole() == 1000 + afford // 8
+    assert afford // 8 in {shape.positions for shape, _ in whole.whole}
+    none = rehearsed([4 * afford, 2 * afford], 0.001)
+    assert none._try_whole() == 0
+    assert not none.whole

@@ -91,7 +91,7 @@ class _Rehearsal:
                 break
             returned()
         highest = max(self._predicted(peak), whole, *(most for _, _, most in self.tried))
-        few = [] if len(self.whole) >= TIMED else [(shape, took) for shape, took, _ in self.tried]
+        few = [] if whole and len(self.whole) >= TIMED else [(shape, took) for shape, took, _ in self.tried]
         timed = self.whole + few
         seconds, shapes = Seconds.fit(timed), [self._shape(rows) for rows in self.steps]
         return Calibration(
@@ -175,20 +175,27 @@ class _Rehearsal:
         return peak
 
     def _try_whole(self) -> int:
-        """Whole steps for some seconds, as far as one can be afforded; returns their peak."""
+        """Whole steps for some seconds; returns their peak, 0 where the largest one takes too long to be tried.
+
+        Its shares are of its own long rows alone. Steps of shorter ones, which other terms of time weigh on, are then
+        tried as far as they can be afforded.
+        """
         self.whole.clear()
         shape, took, _ = self.tried[-1]
-        if took * self._shape(self.probes[0]).positions / shape.positions > ENOUGH:
+        per_position = took / shape.positions
+        steps = [rows for rows in self.probes if per_position * self._shape(rows).positions <= ENOUGH]
+        if not steps:
             return 0
-        shape, took, highest = self._try(self.probes[0])  # pays for memory that is new: its time does not count
+        largest = steps[0] is self.probes[0]
+        shape, took, highest = self._try(steps[0])  # pays for memory that is new: its time does not count
         left = ENOUGH - took
-        for rows in islice(cycle(self.probes), max(LEAST_STEPS, len(self.probes))):
+        for rows in islice(cycle(steps), max(LEAST_STEPS, len(steps))):
             if took > left:
                 break
             shape, took, peak = self._try(rows)
             left, highest = left - took, max(highest, peak)
             self.whole.append((shape, took))
-        return highest
+        return highest if largest else 0
 
 
 def _logits(module: TrainingModule) -> int:
