@@ -45,8 +45,8 @@ def test_an_evaluation_says_which_runs_are_in_no_row_and_what_rows_of_one_label_
     report = run_evaluate(experiment(shop), heard)
     label, families = "sasrec (id)", (first.record["family"][:6], longer.record["family"][:6])
     expected = {
-        f"Left out, for it is unfinished: {stopped.folder.name}.",
-        f"Left out: {first.folder.name} has the settings and the seed of another run that is in the table.",
+        f"Left out, as it is unfinished: {stopped.folder.name}.",
+        f"Left out, as it has the settings and the seed of another run that is in the table: {first.folder.name}.",
         f"{label} {families[0]} has train.epochs = 1.",
         f"{label} {families[1]} has train.epochs = 2.",
     }

@@ -25,11 +25,13 @@ SAMPLED_WHY = (
 
 def runs_told(named: Sequence[Run], models: Sequence[Contestant], unfinished: Sequence[Run]) -> tuple[str, ...]:
     """Which runs are in no row of the table, and what the rows of one label differ in."""
-    told = [f"Left out, for it is unfinished: {run.folder.name}." for run in unfinished]
-    told += [
-        f"Left out: {run.folder.name} has the settings and the seed of another run that is in the table."
-        for run in repeats(named, models)
-    ]
+    told = []
+    for why, runs in (
+        ("is unfinished", unfinished),
+        ("has the settings and the seed of another run that is in the table", repeats(named, models)),
+    ):
+        if runs:
+            told.append(f"Left out, as it {why}: {', '.join(run.folder.name for run in runs)}.")
     for name, settings in differences(models).items():
         told.append(f"{name} has {', '.join(f'{n} = {json.dumps(value)}' for n, value in settings.items())}.")
     return tuple(told)
