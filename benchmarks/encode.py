@@ -1,6 +1,6 @@
 """Encoders: items/s and peak memory at growing sizes, each size in a process of its own, on generated contents.
 
-    python -m benchmarks.encode                                       (the sizes of the claim; about two hours)
+    python -m benchmarks.encode --out encode.json         (the sizes of the claim; an interrupted run goes on)
     python -m benchmarks.encode --minilm 1000 --tfidf 10_000 --descriptors --out encode.json
     python -m benchmarks.encode --model FOLDER                        (MiniLM, or another text model, from there)
 
@@ -134,15 +134,22 @@ def main() -> None:
     if options.one:
         print(json.dumps(measure(options.one[0], int(options.one[1]), model)))
         return
-    rows = []
-    for kind in SIZES:
-        for count in getattr(options, kind):
+    rows = found(options.out)
+    for kind, count in [(name, size) for name in SIZES for size in getattr(options, name)]:
+        if (kind, count) not in rows:
             command = [sys.executable, "-m", "benchmarks.encode", "--model", model, "--one", kind, str(count)]
             done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-            rows.append(json.loads(done.stdout.splitlines()[-1]))
-            print(told(rows[-1]), flush=True)
-    if options.out:
-        storage.write_json(options.out, {**about(), "rows": rows})
+            rows[kind, count] = json.loads(done.stdout.splitlines()[-1])
+            if options.out:
+                storage.write_json(options.out, {**about(), "rows": [rows[key] for key in sorted(rows)]})
+        print(told(rows[kind, count]), flush=True)
+
+
+def found(path: Path | None) -> dict[tuple[str, int], dict[str, Any]]:
+    """Rows that an interrupted or a shorter run of the same machine and versions left."""
+    before = storage.read_json(path) if path and path.exists() else {}
+    same = all(before.get(name) == value for name, value in about().items())
+    return {(row["encoder"], row["items"]): row for row in before.get("rows", []) if same}
 
 
 def told(row: dict[str, Any]) -> str:

@@ -39,6 +39,7 @@ from benchmarks.machine import about, load
 from medleyrec import storage
 
 LIMIT = 0.05
+SAFELY: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}  # there since Python 3.11.4
 ROOT = Path(__file__).resolve().parents[1]
 CLOCK, COUNTER, VALGRIND = "seconds of CPU", "instructions", "instructions (Valgrind)"
 Round = Mapping[str, Mapping[str, Any]]
@@ -152,7 +153,7 @@ def sources(revision: str) -> Iterator[Path]:
     archive = subprocess.run(["git", "archive", revision, "src"], check=True, stdout=subprocess.PIPE, cwd=ROOT).stdout
     with tempfile.TemporaryDirectory() as folder:
         with tarfile.open(fileobj=BytesIO(archive)) as packed:
-            packed.extractall(folder, filter="data")
+            packed.extractall(folder, **SAFELY)
         yield Path(folder)
 
 

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from benchmarks import cammsr, catalogue, hm4sr, peers, write
+from benchmarks import cammsr, catalogue, encode, hm4sr, peers, write
 from benchmarks.peer import lightning, medley, task
 from benchmarks.peer.task import Clock, Log, Task, left_padded, ranks
 from benchmarks.peer_logs import LAST, SHAPES, Shape, cut, generated
@@ -377,6 +377,28 @@ def test_a_page_shows_what_was_kept_and_on_what(tmp_path):
     shown = "| encoder | items | seconds |\n|---|---|---|\n| tfidf | 10,000 |  |\n|  | 2 | 0.5 |"
     assert f"this machine; Python 3.\n\n{shown}" in page
     assert page.count("\nPending.\n") == len(SECTIONS) - 3
+
+
+def test_an_interrupted_run_over_encoders_goes_on(tmp_path, monkeypatch, capsys):
+    asked, path = [], tmp_path / "encode.json"
+
+    def run(command, **_):
+        asked.append(tuple(command[-2:]))
+        row = {"encoder": command[-2], "items": int(command[-1]), "seconds": 1.0, "items_per_second": 2.0}
+        return SimpleNamespace(stdout=json.dumps(row | {"peak_mib": 3, "base_mib": 4}))
+
+    monkeypatch.setattr(encode.subprocess, "run", run)
+    words = ["encode", "--minilm", "5", "--tfidf", "7", "--descriptors", "--model", "m", "--out", str(path)]
+    for more, new in ((["--tfidf"], [("minilm", "5")]), ([], [("tfidf", "7")]), ([], [])):
+        asked.clear()
+        monkeypatch.setattr(sys, "argv", [*words, *more])
+        encode.main()
+        assert asked == new
+    assert [(row["encoder"], row["items"]) for row in storage.read_json(path)["rows"]] == [("minilm", 5), ("tfidf", 7)]
+    storage.write_json(path, storage.read_json(path) | {"versions": "others"})
+    encode.main()
+    assert asked == [("minilm", "5"), ("tfidf", "7")], "figures of other versions are not mixed in"
+    assert "2 items/s" in capsys.readouterr().out
 
 
 def test_the_page_is_the_one_of_the_kept_figures():
