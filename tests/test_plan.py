@@ -16,6 +16,7 @@ from accelerate import Accelerator
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
+import medleyrec.recipes.planning as planning
 import medleyrec.training.calibration as calibration
 import medleyrec.training.memory as memory
 from medleyrec.cli import app, main
@@ -322,6 +323,13 @@ def test_what_does_not_fit_in_the_smallest_parts_is_refused_with_its_numbers(sho
     ):
         planned(shop, room=900)
     assert not (shop / "runs").exists()
+
+
+def test_no_setting_is_proposed_where_the_program_alone_is_too_much():
+    room = memory.Room(100 * 10**6, memory.LIMIT)
+    hopeless = planning._cure(room, {planning.PROGRAM: 150 * 10**6, "parameters": 50 * 10**6})
+    assert hopeless == "raise train.memory_limit to 210 MB; no setting can help, as the program takes more by itself"
+    assert "or lower model.settings.width" in planning._cure(room, {planning.PROGRAM: 50 * 10**6, "steps": 80 * 10**6})
 
 
 def test_gradients_and_moments_are_asked_for_before_the_first_step(shop):

@@ -16,7 +16,7 @@ __all__ = ["app", "data", "describe", "main", "plan", "run", "spin_briefly", "st
 
 SPINS = 10_000
 """Times that a thread of the math library looks for work before it sleeps. GNU's OpenMP alone heeds it; by itself it
-takes 300,000, and beside another busy program its threads burn the time that the ones they wait for would need."""
+takes 300,000, and beside another training its threads burn the time that the ones they wait for would need."""
 
 
 def main() -> None:

@@ -68,10 +68,12 @@ def run_evaluate(
     Writes report.json, report.md and report.html into `out` (by default the project folder).
     """
     dataset = open_dataset(experiment.project)
-    known = [r for r in runs_of(experiment.project) if r.record["dataset"] == dataset.manifest["identity"]]
+    identity = dataset.manifest["identity"]
+    known = [r for r in runs_of(experiment.project) if r.record["dataset"] == identity]
     config = _split_config(experiment, runs or known)
     split = make_split(dataset, config)
-    unfinished = [] if runs else runs_of(experiment.project, finished=False)
+    begun = [] if runs else runs_of(experiment.project, finished=False)
+    unfinished = [r for r in begun if r.record["dataset"] == identity and SplitConfig(**r.record["split"]) == config]
     runs = list(runs) or [r for r in known if SplitConfig(**r.record["split"]) == config]
     for run in runs:
         if SplitConfig(**run.record["split"]) != config:
