@@ -123,8 +123,12 @@ class Plain:
         return [self.cross("fusion.to_coarse.", f, c), self.cross("fusion.to_fine.", c, f), *sides[2:]]
 
     def placed(self, side: str, sequence: list[Tensor]) -> list[Tensor]:
-        """With its positions, each event then brought to mean 0 and deviation 1, stretched and moved."""
-        x = [a + self.weights[f"fusion.{side}_positions.weight"][t] for t, a in enumerate(sequence)]
+        """With its positions, each event then brought to mean 0 and deviation 1, stretched and moved.
+
+        Looked at both ways, the last event has position 0.
+        """
+        table, last = self.weights[f"fusion.{side}_positions.weight"], len(sequence) - 1
+        x = [a + table[last - t if self.both_ways else t] for t, a in enumerate(sequence)]
         return [self.normed(f"fusion.{side}_norm.", a) for a in x] if self.norm else x
 
     def normed(self, name: str, x: Tensor) -> Tensor:

@@ -23,6 +23,8 @@ from typing import Any
 
 REFUSAL = "I'm sorry, but I can't help with that."
 TROUBLES = ("status500", "limit429", "cutjson", "short", "html", "close", "nochoice", "errorbody", "hang", "drip")
+TOGETHER = 4
+"""Calls that a `together` waits for; alone it is an error."""
 WAIT = 6.0
 """Seconds of a hang; a client gives up before."""
 
@@ -34,6 +36,8 @@ class State:
         self.lock, self.number = threading.Lock(), 0
         self.draws = None if seed is None else random.Random(seed)
         self.ended = threading.Event()
+        self.quota_told = threading.Event()
+        self.together = threading.Barrier(TOGETHER)
 
     def note(self, asked: str, manner: str) -> int:
         with self.lock:
@@ -102,6 +106,21 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_quota(self, number: int) -> None:
         self.send(b'{"error": {"message": "pay first", "code": "insufficient_quota"}}', 429)
+        self.state.quota_told.set()
+
+    def do_later(self, number: int) -> None:
+        """A good answer, well after another call was told of its quota."""
+        self.state.quota_told.wait(WAIT)
+        time.sleep(0.3)
+        self.do_good(number)
+
+    def do_together(self, number: int) -> None:
+        try:
+            self.state.together.wait(WAIT / 2)
+        except threading.BrokenBarrierError:
+            self.error(400, "alone")
+        else:
+            self.do_good(number)
 
     def do_reject400(self, number: int) -> None:
         self.error(400, f"bad picture; you sent {self.headers.get('Authorization')}")

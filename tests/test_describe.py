@@ -71,7 +71,7 @@ def test_answers_of_a_file_are_rows_of_the_dataset(tmp_path, project, name):
     }
     assert described_origins(project) == dict.fromkeys(("described_image", "described_text"), f"file: {name}")
     assert f"{name}: 5 answers, 5 of them new." in str(told)
-    assert "1 of its item ids are not in the dataset" in str(told)
+    assert "1 of its item ids, such as '999', are not in the dataset" in str(told)
     size = (descriptions_folder(project) / "answers.log").stat().st_size
     run_given(project, tmp_path / name, told)
     assert "5 answers, 0 of them new." in str(told)
@@ -96,6 +96,11 @@ def test_answers_outlive_a_dataset(tmp_path, project):
         ("a.csv", "item_id,view,text\n1,sound,x\n", "row 1: the view 'sound' is none of"),
         ("a.csv", "item_id,view,text\n,text,x\n", "row 1: the item_id is empty"),
         ("a.csv", b"item_id,view,text\n1,text,\xff\n", "cannot be read as UTF-8 CSV"),
+        ("a.csv", "item_id,view,text\n000,text,a, b\n", "row 1: it has not as many fields as the header"),
+        ("a.csv", "item_id,view,text\n000,text\n", "row 1: it has not as many fields as the header"),
+        ("a.csv", "item_id,view,text\n000,text,a\n000,text,b\n", "row 2: item_id '000' has an answer for"),
+        ("a.csv", "item_id,view,text\n", "it has no row; nothing was kept"),
+        ("a.csv", "item_id,view,text\nX7,text,a\n", "none of its item ids, such as 'X7', is in"),
         ("a.jsonl", '{"item_id": 1}', "lacks view, text"),
         ("a.jsonl", '{"item_id": 1, "view": "text", "text": "x"}\n{', "line 2: not JSON"),
         ("a.jsonl", "[1]", "lacks"),
@@ -112,6 +117,18 @@ def test_a_file_that_does_not_fit_is_one_sentence_and_leaves_nothing(tmp_path, p
     assert sentence in str(caught.value)
     assert str(path) in str(caught.value)
     assert described_texts(project) == {}
+
+
+def test_answers_of_an_earlier_file_of_the_same_name_are_told(tmp_path, project):
+    told = Told()
+    for folder, items in (("first", ("000", "001")), ("second", ("001",))):
+        (tmp_path / folder).mkdir()
+        rows = [{"item_id": item, "view": "described_text", "text": f"{folder} of {item}"} for item in items]
+        path = write(tmp_path / folder / "answers.jsonl", rows)
+        run_given(project, path, told)
+    assert described_texts(project)["described_text"][:2] == ["first of 000", "second of 001"]
+    assert "1 answers of an earlier file of this name are not in this one and still count" in str(told)
+    assert str(told).count("earlier file") == 1
 
 
 def test_the_template_is_never_called_a_model(project):
@@ -177,6 +194,15 @@ def test_the_command_line(tmp_path, project):
     assert done.returncode == 0, done.stderr
     assert "described_text (template (stand-in)): chairs by Acme." in done.stdout
     assert "described_text: 3 of 3 items described, 100.0%." in done.stdout
+    assert "In use from now on: template (stand-in)." in done.stdout
+    assert f"Next: medley encode {project}" in done.stdout
+    mine = [{"item_id": i, "view": v, "text": "words"} for i in ("000", "001", "002") for v in DESCRIPTIONS]
+    done = medley("describe", project, "--answers", write(tmp_path / "mine.csv", mine))
+    assert "Origin: file: mine.csv." in done.stdout
+    assert "In use from now on: file: mine.csv (before: template (stand-in); --use goes back)." in done.stdout
+    done = medley("describe", project, "--retry", "failed")
+    assert done.returncode == 2
+    assert "--retry is about asking a model; give --url or --local with it" in done.stderr
     done = medley("describe", project, "--template", "--local", "x")
     assert done.returncode == 2
     assert "one of --url, --local, --answers and --template" in done.stderr

@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from medleyrec.features.describe.log import AnswerLog
+from medleyrec.features.describe.pace import Pace
+from medleyrec.features.describe.prompts import read_prompts
 from medleyrec.features.describe.secret import access
-from medleyrec.recipes.describe import descriptions_folder, report
+from medleyrec.recipes.describe import descriptions_folder, report, shown
 from medleyrec.recipes.prepare import open_dataset
 from medleyrec.schema import DESCRIBED_TEXT, DESCRIPTIONS, InputError
 from tests.describing import Told, ask, described_origins, described_texts, hostile, make_shop
@@ -30,7 +32,7 @@ ANSWERED = {
     "reject400": ("failed", "status 400 (bad picture"),
     "odd": ("ok", ""),
 }
-KEY, PASSWORD = "sk-very-secret-1234567890", "pa55 wo/rd"
+KEY, PASSWORD, USER = "sk-very-secret-1234567890", "pa55 wo/rd", "sk-in-place-of-a-user-42"
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +68,17 @@ def test_what_goes_wrong_once_is_asked_again_and_then_never(tmp_path, server, co
     assert list(texts) == [DESCRIBED_TEXT], "there are no pictures"
     assert all(t is not None and t.startswith("Description number") for t in texts[DESCRIBED_TEXT])
     assert described_origins(project) == {DESCRIBED_TEXT: "tiny-vlm via endpoint"}
+
+
+def test_what_failed_says_why_where_it_is_shown(tmp_path, server):
+    project = make_shop(tmp_path, ["a chair", "manner: reject400", "manner: refuse"])
+    described = ask(project, server.url)
+    assert described is not None
+    assert "2 answers came, 1 of them descriptions. 1 questions failed for good." in described.outcome.told()
+    texts = [item.texts["described_text"] for item in shown(project, 3)[1]]
+    assert texts[0].startswith("Description number")
+    assert texts[1].startswith("[failed: status 400 (bad picture")
+    assert texts[2].startswith("[refused: I'm sorry")
 
 
 def test_what_never_works_is_left_for_the_next_run_and_counted(tmp_path, server, count):
@@ -149,8 +162,57 @@ def test_an_endpoint_that_rejects_everything_ends_the_run(tmp_path, server, coun
     project = make_shop(tmp_path, [f"{i} manner: reject400" for i in range(30)])
     described = ask(project, server.url, concurrency=1)
     assert described is not None
-    assert "the first 8 questions were all rejected" in described.outcome.ended
+    assert "8 questions in a row were rejected" in described.outcome.ended
     assert count() == 8
+
+
+def test_an_endpoint_that_begins_to_reject_ends_the_run_too(tmp_path, server, count):
+    titles = [f"{i} manner: reject400" if i % 10 else f"chair {i}" for i in range(20)]
+    titles[3:6] = ["a table", "a lamp", "a bed"]
+    project = make_shop(tmp_path, titles)
+    first = ask(project, server.url, concurrency=1, order="catalogue")
+    assert first is not None
+    assert "8 questions in a row were rejected, the last for status 400" in first.outcome.ended
+    assert first.outcome.statuses == {"ok": 5, "failed": 14}, "the eight in a row begin behind item 10"
+    again = ask(project, server.url, concurrency=1, order="catalogue")
+    assert again is not None
+    assert again.outcome.statuses == {"failed": 1}
+    assert count() == 20
+
+
+def test_calls_in_flight_are_kept_when_a_run_ends(tmp_path, server, count):
+    """They are paid for: nothing of them is asked again."""
+    project = make_shop(tmp_path, [*(f"{i} manner: later" for i in range(7)), "manner: quota"])
+    for answers in (7, 0):
+        with pytest.raises(InputError, match=f"the quota is used up.*{answers} answers of this run are kept"):
+            ask(project, server.url, concurrency=8, order="catalogue")
+    assert len(records(project)) == 7
+    assert count() == 8 + 1
+
+
+def test_as_many_calls_are_in_flight_as_were_asked_for(tmp_path, server):
+    project = make_shop(tmp_path, [f"{i} manner: together" for i in range(4)])
+    described = ask(project, server.url, concurrency=4)
+    assert described is not None
+    assert described.outcome.statuses == {"ok": 4}
+
+
+def test_the_limits_per_minute_are_those_of_the_settings(tmp_path, server, monkeypatch):
+    from medleyrec.features.describe import asking
+
+    told = []
+    monkeypatch.setattr(asking, "Pace", lambda clock, *limits: told.append(limits) or Pace(clock))
+    ask(make_shop(tmp_path, ["a chair"]), server.url, requests_per_minute=30, tokens_per_minute=9000)
+    assert told == [(30, 9000)]
+
+
+@pytest.mark.parametrize(("answers", "forced"), [(3, 1), (40, 3)])
+def test_answers_are_forced_to_disk(tmp_path, server, monkeypatch, answers, forced):
+    """Sixteen together, and the last ones at the end."""
+    project, calls, sync = make_shop(tmp_path, [f"chair {i}" for i in range(answers)]), [], os.fsync
+    monkeypatch.setattr(os, "fsync", lambda handle: calls.append(handle) or sync(handle))
+    ask(project, server.url)
+    assert len(calls) >= forced
 
 
 def test_changed_content_is_asked_anew_and_what_comes_back_is_known(tmp_path, server, count):
@@ -185,9 +247,27 @@ def test_other_settings_or_prompts_are_other_questions(tmp_path, server, count):
     assert count() == 11 + 1
 
 
-def test_pictures_arrive_small_and_as_what_they_are(tmp_path, server):
+def bodies(project: Path, **more: object) -> list[dict[str, object]]:
+    """The requests of a run, answered by nobody's model."""
     import httpx
 
+    sent, original = [], httpx.AsyncClient.__init__
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        sent.append(json.loads(request.content))
+        return httpx.Response(200, json={"choices": [{"message": {"content": "A chair."}, "finish_reason": "stop"}]})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            httpx.AsyncClient,
+            "__init__",
+            lambda self, **options: original(self, **{**options, "transport": httpx.MockTransport(answer)}),
+        )
+        ask(project, "http://127.0.0.1:9/v1", concurrency=1, **more)
+    return sent
+
+
+def test_pictures_arrive_small_and_as_what_they_are(tmp_path):
     from medleyrec.features.describe.picture import data_url, small_jpeg
 
     project = make_shop(tmp_path, ["a chair"], pictures=[0])
@@ -198,29 +278,25 @@ def test_pictures_arrive_small_and_as_what_they_are(tmp_path, server):
     head, _, coded = data_url(jpeg).partition(",")
     assert head == "data:image/jpeg;base64"
     assert base64.b64decode(coded) == jpeg
-    sent = []
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        sent.append(json.loads(request.content))
-        return httpx.Response(200, json={"choices": [{"message": {"content": "A chair."}, "finish_reason": "stop"}]})
-
-    original = httpx.AsyncClient.__init__
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            httpx.AsyncClient,
-            "__init__",
-            lambda self, **options: original(self, **{**options, "transport": httpx.MockTransport(answer)}),
-        )
-        ask(project, server.url, side=56, concurrency=1, body={"seed": 7})
-    contents = [body["messages"][-1]["content"] for body in sent]
+    contents = [body["messages"][-1]["content"] for body in bodies(project, side=56)]
     assert [type(c) for c in contents] == [list, str, list], "picture, text, both"
-    assert contents[0][1]["image_url"]["url"] == data_url(jpeg)
-    assert "title is a chair" not in contents[0][0]["text"]
+    assert contents[0][0]["image_url"]["url"] == data_url(jpeg)
+    assert "title is a chair" not in contents[0][1]["text"]
     assert "title is a chair" in contents[1]
-    assert "title is a chair" in contents[2][0]["text"]
-    assert {body["seed"] for body in sent} == {7}
-    assert {body["max_tokens"] for body in sent} == {160}
-    assert all(body["messages"][0]["role"] == "system" for body in sent)
+    assert "title is a chair" in contents[2][1]["text"]
+
+
+@pytest.mark.parametrize(
+    ("body", "length"),
+    [({"seed": 7}, {"max_tokens": 160}), ({"max_completion_tokens": 90}, {"max_completion_tokens": 90})],
+)
+def test_a_request_holds_what_was_set_and_one_limit_of_its_length(tmp_path, body, length):
+    project, system = make_shop(tmp_path, ["a chair"]), read_prompts(None).told_system
+    (sent,) = bodies(project, temperature=0.5, body=body)
+    messages = sent.pop("messages")
+    assert sent == {"model": "tiny-vlm", "temperature": 0.5, **length, **body}
+    assert [message["role"] for message in messages] == ["system", "user"]
+    assert messages[0]["content"] == system
 
 
 def test_a_broken_picture_fails_without_a_call(tmp_path, server, count):
@@ -262,7 +338,8 @@ def test_a_dry_run_sends_nothing_and_says_what_it_would(tmp_path, server, count)
 
     project = make_shop(tmp_path, ["a chair", "a chair", "a table"], pictures=[0, 2])
     told = Told()
-    assert ask(project, server.url, told, dry_run=True, prices=Prices(into=1e6, out=0.0)) is None
+    prices = Prices(into=1e6, out=0.0)
+    assert ask(project, server.url, told, dry_run=True, prices=prices, key_env="NOT_SET_YET") is None
     assert count() == 0
     assert not descriptions_folder(project).exists()
     assert "6 calls to be made (described_image 2, described_text 2, described_both 2)" in str(told)
@@ -291,7 +368,8 @@ def test_keys_and_passwords_reach_nothing_that_is_written(tmp_path, server, monk
     shops += [make_shop(tmp_path / m, [f"manner: {m}"]) for m in ("status401", "status404", "status402")]
     monkeypatch.setenv("SHOP_KEY", KEY)
     secret_url = server.url.replace("//", "//maria:pa55%20wo%2Frd@") + "?api_key=quer7secret"
-    for model, url in (("by-key", server.url), ("by-password", secret_url)):
+    user_url = server.url.replace("//", f"//{USER}:@")
+    for model, url in (("by-key", server.url), ("by-password", secret_url), ("by-user", user_url)):
         for shop in shops:
             try:
                 told.say(repr(ask(shop, url, told, key_env="SHOP_KEY", tries=2, model=model)))
@@ -300,10 +378,10 @@ def test_keys_and_passwords_reach_nothing_that_is_written(tmp_path, server, monk
                 errors.append("".join(traceback.format_exception(error)))
     everything = b"".join(p.read_bytes() for p in tmp_path.rglob("*") if p.is_file())
     everything += (str(told) + "".join(errors)).encode()
-    assert len(errors) == 6
-    assert everything.count(b"[hidden]") >= 2 * 6, "the endpoint did throw them back"
+    assert len(errors) == 9
+    assert everything.count(b"[hidden]") >= 3 * 6, "the endpoint did throw them back"
     coded = base64.b64encode(f"maria:{PASSWORD}".encode()).decode()
-    for secret in (KEY, PASSWORD, "pa55%20wo%2Frd", coded, "quer7secret"):
+    for secret in (KEY, PASSWORD, "pa55%20wo%2Frd", coded, "quer7secret", USER):
         assert secret.encode() not in everything
 
 
@@ -322,7 +400,7 @@ def test_the_command_line_keeps_secrets_too(tmp_path):
     command = [sys.executable, "-m", "medleyrec.cli", "describe", str(project), *options]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
     assert done.returncode == 2, "nobody is there"
-    assert "no question got an answer; see that the endpoint is up" in done.stderr
+    assert "no description came; see that the endpoint is up" in done.stderr
     assert "1 questions got no answer (1 for no connection)" in done.stdout
     assert "The same command goes on from there." in done.stdout
     for secret in (KEY, "pa55wo", "verysecret"):
@@ -358,7 +436,7 @@ def test_a_dry_run_of_what_costs_nothing_writes_nothing(tmp_path):
     command = [sys.executable, "-m", "medleyrec.cli", "describe", str(project), "--template", "--dry-run"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert "--dry-run says what --url or --local would cost" in done.stderr
+    assert "--dry-run is about asking a model; give --url or --local with it" in done.stderr
     assert not descriptions_folder(project).exists()
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tokenizers.processors import TemplateProcessing
 
 from medleyrec.features.describe.ask import Prompt
 from medleyrec.features.describe.asking import Asking
@@ -20,7 +21,7 @@ from medleyrec.recipes.experiment import load_experiment
 from medleyrec.recipes.prepare import open_dataset
 from medleyrec.schema import DESCRIPTIONS, InputError
 from tests.describing import Told, described_origins, make_shop
-from tests.tiny_mllm import save_llava, save_qwen
+from tests.tiny_mllm import LLAVA_CHAT, save_llava, save_qwen
 
 MAKERS = {
     "qwen2-vl": save_qwen,
@@ -28,6 +29,9 @@ MAKERS = {
     "llava": save_llava,
     "llava-without-chat": lambda folder: save_llava(folder, chat=False),
 }
+
+
+BOS = "<|endoftext|>"
 
 
 @pytest.fixture(scope="module")
@@ -42,10 +46,10 @@ def models(tmp_path_factory):
     return model
 
 
-def loaded(folder: Path, **settings: object) -> LocalModel:
+def loaded(folder: Path, dtype: str = "auto", **settings: object) -> LocalModel:
     clock = Clock()
     gate = Gate(Budget(Limits(), Prices(), clock.stop), Pace(clock), 8)
-    return LocalModel(folder, AnswerSettings(max_tokens=8, **settings), gate=gate)  # type: ignore[arg-type]
+    return LocalModel(folder, AnswerSettings(max_tokens=8, **settings), gate=gate, dtype=dtype)  # type: ignore[arg-type]
 
 
 def prompt(text: str, picture: bytes | None = None) -> Prompt:
@@ -133,6 +137,82 @@ def test_an_answer_says_how_it_ended(models, monkeypatch):
     assert (reply.text, reply.finish, reply.tokens_out) == ("A chair", "stop", 8)
     saying(words("A chairs")["input_ids"])
     assert asyncio.run(model.ask(prompt("x"))).finish == "length"
+
+
+def chat_of(folder: Path, twin: Path, template: str) -> Path:
+    """A copy of a LLaVA with another template, whose tokenizer begins texts with a sign."""
+    import shutil
+
+    from transformers import AutoProcessor
+
+    shutil.copytree(folder, twin)
+    processor = AutoProcessor.from_pretrained(twin)
+    processor.chat_template, processor.tokenizer.bos_token = template, BOS
+    processor.tokenizer._tokenizer.post_processor = TemplateProcessing(
+        single=f"{BOS} $A", special_tokens=[(BOS, processor.tokenizer.convert_tokens_to_ids(BOS))]
+    )
+    processor.save_pretrained(twin)
+    return twin
+
+
+def test_a_template_without_a_system_turn_is_told_before_the_text(tmp_path, models):
+    refuses = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system turn') }}{% endif %}" + LLAVA_CHAT
+    model = loaded(chat_of(models("llava"), tmp_path / "twin", refuses))
+    ids = model.reader.inputs(prompt("a chair"))["input_ids"][0]
+    assert "USER: Be brief.\na chair" in model.reader.tokenizer.decode(ids)
+    assert asyncio.run(model.ask(prompt("a chair"))).tokens_out
+
+
+@pytest.mark.parametrize(("template", "begins"), [("{{ bos_token }}" + LLAVA_CHAT, True), (LLAVA_CHAT, False)])
+def test_a_prompt_begins_as_the_library_s_own_does(tmp_path, models, template, begins):
+    """With one first token, whoever writes it."""
+    model = loaded(chat_of(models("llava"), tmp_path / "twin", template))
+    ids = model.reader.inputs(prompt("a chair"))["input_ids"][0].tolist()
+    turns = [("system", "Be brief."), ("user", "a chair")]
+    messages = [{"role": role, "content": [{"type": "text", "text": text}]} for role, text in turns]
+    expected = model.reader.processor.apply_chat_template(
+        messages, add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt"
+    )
+    assert ids == expected["input_ids"][0].tolist()
+    assert ids.count(model.reader.tokenizer.convert_tokens_to_ids(BOS)) == 1
+    assert model.reader.tokenizer.decode(ids).startswith(BOS), begins
+
+
+@pytest.mark.parametrize("name", ["qwen2-vl", "llava"])
+def test_the_system_text_and_the_settings_reach_the_model(models, monkeypatch, name):
+    model = loaded(models(name), temperature=0.5, body={"max_tokens": 3})
+    told = []
+    monkeypatch.setattr(model.model, "generate", lambda **options: told.append(options) or options["input_ids"])
+    asyncio.run(model.ask(prompt("a chair")))
+    assert "Be brief." in model.reader.tokenizer.decode(told[0]["input_ids"][0])
+    assert (told[0]["max_new_tokens"], told[0]["do_sample"], told[0]["temperature"]) == (3, True, 0.5)
+    assert loaded(models(name), dtype="bfloat16").model.dtype == torch.bfloat16
+
+
+def test_one_question_that_fails_does_not_hold_up_the_others(tmp_path, models, monkeypatch):
+    project = make_shop(tmp_path, ["a chair", "a lamp", "a table"])
+    original = LocalModel._sampling
+    calls = []
+
+    def failing(self: LocalModel) -> dict[str, object]:
+        calls.append(1)
+        if len(calls) == 1:
+            raise KeyError("an odd question")
+        return original(self)
+
+    monkeypatch.setattr(LocalModel, "_sampling", failing)
+    told, asking = Told(), Asking(local=str(models("llava")), offline=True)
+    experiment = load_experiment(project, flags={"describe": {"max_tokens": 4}})
+    described = run_describe(experiment, asking, told)
+    assert described is not None
+    assert (described.outcome.statuses["failed"], described.outcome.answers) == (1, 3), str(told)
+
+
+def test_a_field_that_a_model_here_does_not_know_is_one_sentence(tmp_path, models):
+    project = make_shop(tmp_path, ["a chair"])
+    experiment = load_experiment(project, flags={"describe": {"body": {"seed": 1}}})
+    with pytest.raises(InputError, match="knows no 'seed'"):
+        run_describe(experiment, Asking(local=str(models("llava")), offline=True), Told())
 
 
 def test_what_is_no_such_model_is_one_sentence(tmp_path):

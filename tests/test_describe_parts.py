@@ -274,6 +274,8 @@ def test_tokens_are_estimated_from_characters_and_pixels():
     [
         (Reply(text="A red chair."), "ok", "A red chair."),
         (Reply(text="<think>hm</think>\n A chair."), "ok", "A chair."),
+        (Reply(text="Hm, the user wants ...\n</think>\n\nA chair."), "ok", "A chair."),
+        (Reply(text="<thinking>hm</thinking><think>no</think> A chair."), "ok", "A chair."),
         (Reply(text="<think>hm and hm", finish="length"), "empty", ""),
         (Reply(text="A chair which", finish="length"), "cut", "A chair which"),
         (Reply(text=""), "empty", ""),
@@ -297,6 +299,80 @@ def test_refused_empty_and_overlong_answers_are_told_apart(reply, status, text):
     assert answer.status == status
     assert text is None or answer.text == text
     assert answer.usable == (status in ("ok", "cut"))
+
+
+DECLINED = [
+    "I'm sorry, but I can't assist with that.",
+    "I\u2019m unable to view the picture.",
+    "As an AI language model, I have no eyes.",
+    "Unfortunately I cannot describe it.",
+    "I cannot identify people in images.",
+    "Sorry, no.",
+    "There is no image provided. Please upload the picture you would like described.",
+    "I don't see an image attached. Could you please share it?",
+    "No image was provided.",
+    "Unable to view the image.",
+    "My apologies, but I can't help with that.",
+    "I'm an AI and cannot see pictures.",
+    "I'm not comfortable describing this image.",
+    "Sorry, I can't help with that.",
+    "I can't help with that request.",
+    "I cannot see any image in our conversation.",
+    "It seems that the image did not load. Please try again.",
+    "It looks like you mentioned an image, but no image is attached. Please upload the image.",
+    "As a text-based AI model, I cannot view images.",
+    "As a large language model I do not have eyes.",
+    "I am a language model and have no access to pictures.",
+    "I won't describe this.",
+    "I couldn't view the picture.",
+    "I'm afraid I can't do that.",
+    "We are unable to process the request.",
+    "I must decline.",
+    "I'm not able to help.",
+    "Please provide the image so that I can describe it.",
+    "Your image was not uploaded.",
+    "I apologize, but I can't do this.",
+    "I'm sorry. No.",
+    "Unfortunately, no image was included.",
+]
+DESCRIBED = [
+    "Sorry! is a classic board game for two to four players that sends pawns back home.",
+    "As a large capacity travel backpack, this bag suits weekends away.",
+    "As an artificial Christmas tree, it suits small rooms.",
+    "I can't believe it's not butter spray is a light spread for cooking.",
+    "A red chair for gardens.",
+    "Sorry I'm Late, I Didn't Want to Come is a memoir about introverts.",
+    "As an AI-powered speaker, it answers questions at home.",
+    "As an AI camera for runners, it follows the athlete.",
+    "I can't help falling in love with you is a song by Elvis.",
+    "I Am Legend is a novel by Richard Matheson.",
+    "Unfortunately for the villains, Batman is back in this comic.",
+    "No picture frame is as light as this one of aluminium.",
+    "Please Please Me is the first album of the Beatles.",
+    "There are no image noise problems with this lens.",
+    "This kit comes without batteries. Please provide the measurements when ordering.",
+    "We Are Unstoppable is a poster for teams.",
+    "The image is not very detailed but shows a red chair.",
+    "Cannot be washed in a machine; a silk scarf for evenings.",
+    "I'm Afraid of Men is a memoir.",
+    "A lens for photographers. No photo editing is needed.",
+    "Can't Stop Press is a card game about headlines.",
+    "As a language learner's companion, this book teaches Spanish.",
+    "Could Not Be Sweeter is a candle that smells of sugar.",
+    "I, Robot is a collection of stories.",
+    "An AI assistant for the kitchen, it reads recipes aloud.",
+    "As an assistant chef's knife, it cuts my vegetables",
+]
+
+
+@pytest.mark.parametrize("text", DECLINED)
+def test_what_declines_is_no_description(text):
+    assert judged(Reply(text=text)).status == "refused"
+
+
+@pytest.mark.parametrize("text", DESCRIBED)
+def test_what_begins_like_a_refusal_may_describe(text):
+    assert judged(Reply(text=text)).status == "ok"
 
 
 def test_an_answer_longer_than_its_tokens_is_cut():

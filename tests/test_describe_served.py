@@ -45,7 +45,7 @@ def served(tmp_path_factory):
         process = subprocess.Popen(command, stdout=log, stderr=log, env=env)
     try:
         if not up(port, process):
-            pytest.skip(f"the server does not start: {(home / 'server.log').read_text()[-500:]}")
+            pytest.fail(f"the server does not start: {(home / 'server.log').read_text()[-500:]}")
         yield f"http://127.0.0.1:{port}/v1", model
     finally:
         process.terminate()

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 
 from medleyrec.models import build, dmesr
 from medleyrec.models.align import alignment, different_items
+from medleyrec.models.cross import CrossFusion
 from medleyrec.models.masking import SLOW
 from medleyrec.models.views import ViewRows, retrieval_recall
 from medleyrec.recipes.inspect_dmesr import dmesr_figures
@@ -94,6 +95,22 @@ def test_on_bert4rec_the_last_events_that_fit_and_a_mask_answer():
     assert torch.isfinite(net.scores(batch(torch.tensor([[PAD, PAD]])), torch.arange(1, V))).all()
     with pytest.raises(NotImplementedError, match="ask for last_state"):
         states(net, ROW)
+
+
+@torch.no_grad()
+def test_on_bert4rec_the_fusion_counts_places_from_the_end():
+    """The mask that is asked stands at the last one, which rows of any length have been at."""
+    fusion = CrossFusion(4, length=9, heads=2, dropout=0.0, norm=False, residual=True)
+    for part in (fusion.to_coarse.out, fusion.to_fine.out):  # what is left is the sequence and its positions
+        part.weight.zero_()
+    rows, lengths = torch.randn(2, 7, 4), torch.tensor([7, 5])
+    before = fusion(rows, rows, lengths)
+    fusion.coarse_positions.weight[0] += 1
+    fusion.fine_positions.weight[0] += 1
+    for old, new in zip(before, fusion(rows, rows, lengths), strict=True):
+        moved = (new - old).abs().sum(-1) > 0
+        assert moved[0].tolist() == [False] * 6 + [True]
+        assert moved[1, :5].tolist() == [False] * 4 + [True]
 
 
 def test_the_masked_items_are_the_targets_and_the_draw_follows_the_settings(monkeypatch):

@@ -23,7 +23,7 @@ from tests.worlds import facts, taught
 RECIPES = Path(__file__).parents[1] / "recipes" / "dmesr"
 FULL = (*DESCRIPTIONS, ATTRIBUTES)
 GRU, BERT = {"backbone": "gru4rec", "depth": 1}, {"backbone": "bert4rec", "dropout": 0.2}
-SLOW = ("bert4rec", "fine_only_bert4rec", "plain_bert4rec")
+SLOW = ("bert4rec", "fine_only_bert4rec", "fine_id_view_bert4rec", "plain_bert4rec")
 """Masked rows teach more slowly: more epochs, more patience, and the dropout of the plain model."""
 CHANGES = {
     "full": {},
@@ -46,6 +46,9 @@ CHANGES = {
     "bert4rec": BERT,
     "fine_only_gru4rec": GRU | {"items": (ATTRIBUTES,)},
     "fine_only_bert4rec": BERT | {"items": (ATTRIBUTES,)},
+    "fine_id_view": {"items": (ATTRIBUTES, "id")},
+    "fine_id_view_gru4rec": GRU | {"items": (ATTRIBUTES, "id")},
+    "fine_id_view_bert4rec": BERT | {"items": (ATTRIBUTES, "id")},
     "group": {"max_length": 200, "heads": 1, "objective": "bce"},
     "bce": {"objective": "bce"},
 }

@@ -52,17 +52,19 @@ def test_the_exact_and_the_randomised_svd_span_the_same_space(monkeypatch):
     topics = [[f"t{k}w{i}" for i in range(12)] for k in range(6)]
     texts = [" ".join(rng.choice(topics[n % 6], 8)).encode() for n in range(300)]
     exact = TfidfEncoder.fit(texts, TfidfConfig(width=6)).encode(texts).vectors
-    monkeypatch.setattr(text, "EXACT", 0)
-    randomised = TfidfEncoder.fit(texts, TfidfConfig(width=6)).encode(texts).vectors
-    np.testing.assert_allclose(exact, randomised, atol=0.02)  # sign for sign, direction for direction
+    for name, value in {"EXACT": 0, "MANY": 0, "BLOCK": 64}.items():  # one after the other: randomised, then by blocks
+        monkeypatch.setattr(text, name, value)
+        randomised = TfidfEncoder.fit(texts, TfidfConfig(width=6)).encode(texts).vectors
+        np.testing.assert_allclose(exact, randomised, atol=0.02)  # sign for sign, direction for direction
 
 
 @pytest.mark.parametrize("shape", [(9, 30), (30, 9)])
-@pytest.mark.parametrize("exact", [0, 1024])
-def test_singular_vectors_are_those_of_the_svd_with_the_peak_positive(shape, exact, monkeypatch):
+@pytest.mark.parametrize("limits", [{"EXACT": 1024}, {"EXACT": 0}, {"EXACT": 0, "MANY": 0, "BLOCK": 4, "SLAB": 3}])
+def test_singular_vectors_are_those_of_the_svd_with_the_peak_positive(shape, limits, monkeypatch):
     from scipy.sparse import csr_matrix
 
-    monkeypatch.setattr(text, "EXACT", exact)
+    for name, value in limits.items():
+        monkeypatch.setattr(text, name, value)
     rows = np.random.default_rng(0).normal(size=shape)
     found, expected = text._right_singular(csr_matrix(rows), 5, seed=0), np.linalg.svd(rows)[2][:5]
     np.testing.assert_allclose(np.abs(expected @ found), np.eye(5), atol=1e-5)

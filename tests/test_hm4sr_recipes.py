@@ -86,7 +86,8 @@ def test_rows_are_pending_then_finished_then_found(shop, tmp_path, monkeypatch):
     after = run_ablate(both, heard, project=shop, seeds=2)
     assert [row.seeds for row in after.rows] == [(0, 1), (0, 1)]
     assert after.finished
-    assert "plain.toml: the project has no vectors of text; the recipe does without." in heard.told
+    lacking = "plain.toml: the project has no vectors of text; the recipe does without"
+    assert f"{lacking} (medley encode {shop} would make them)." in heard.told
     kept = json.loads((shop / "ablation" / "hm4sr" / "less.json").read_text())
     assert kept["metrics"]["ndcg@10"]["value"] == after.rows[1].metrics["ndcg@10"].value
     assert [int(name[-1]) for name in kept["runs"]] == [0, 1]

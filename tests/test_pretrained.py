@@ -156,6 +156,19 @@ def test_the_budget_changes_nothing_but_rounding(models):
 # --- dual models
 
 
+@pytest.mark.parametrize(("dtype", "wanted"), [("float32", False), ("bfloat16", True)])
+def test_float32_texts_leave_no_plans_behind(models, monkeypatch, dtype, wanted):
+    encoder = opened(TEXT, models("bert"), dtype=dtype)
+    assert encoder.width  # known, so that only the contents are computed
+    compute, seen = encoder.tower.vectors, []
+    monkeypatch.setattr(
+        encoder.tower, "vectors", lambda texts: seen.append(torch.backends.mkldnn.enabled) or compute(texts)
+    )
+    encoder.encode(CONTENTS)
+    assert seen == [wanted]
+    assert torch.backends.mkldnn.enabled  # as it was before
+
+
 def test_a_dual_model_encodes_texts_with_its_text_tower(models):
     from transformers import AutoModel, AutoTokenizer
 

@@ -93,3 +93,9 @@ def test_missing_descriptions_are_to_be_asked_for_and_other_tables_to_be_encoded
         open_features(tmp_path, ["described_text"])
     with pytest.raises(InputError, match=r"\['text'\] are not encoded .*; run `medley encode` first"):
         open_features(tmp_path, ["text"])
+
+
+def test_a_run_that_is_not_there_is_answered_with_those_that_are(shop):
+    run, _ = run_train(experiment(shop), Listener())
+    with pytest.raises(InputError, match=f"nope is no run; there are: {run.folder.name}"):
+        run_train(load_experiment(shop / "runs" / "nope"), Listener())

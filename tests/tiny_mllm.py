@@ -17,6 +17,7 @@ TEXT = {
     "num_attention_heads": 2,
     "num_key_value_heads": 2,
     "max_position_embeddings": 2048,
+    "initializer_range": 0.3,  # large, so that what is said depends on what is seen
 }
 SIGNS = [
     "<|endoftext|>",

@@ -71,10 +71,11 @@ def examples(*lines: str) -> str:
     return "[bold]Examples[/bold]\n\n" + "\n\n".join(lines)
 
 
-def experiment_of(target: Path, overrides: list[str] | None, flags: dict[str, Any] | None = None) -> Experiment:
+def experiment_of(target: Path, overrides: list[str] | None, *flags: dict[str, Any] | None) -> Experiment:
+    """Later flags win over earlier ones, overrides over all."""
     from medleyrec.recipes.experiment import load_experiment
 
-    return load_experiment(target, overrides=overrides or (), flags=flags)
+    return load_experiment(target, overrides=overrides or (), flags=[given for given in flags if given])
 
 
 def split_flags(kind: str | None) -> dict[str, Any]:

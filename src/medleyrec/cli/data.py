@@ -215,7 +215,7 @@ def vectors(
         str,
         typer.Option(
             "--as",
-            help="text, image, described_image, described_text, described_both or attributes.",
+            help="text, image, described_image, described_text, described_both, attributes, field_title, ...",
             show_default=False,
         ),
     ],

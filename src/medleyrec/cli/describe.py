@@ -71,18 +71,20 @@ def describe(
         return
     if sum((url is not None, local is not None, answers is not None, template)) > 1:
         raise InputError("give one of --url, --local, --answers and --template at a time")
-    if dry_run and url is None and local is None:
-        raise InputError("--dry-run says what --url or --local would cost; give one of them")
+    for option, wanted in (("--dry-run", dry_run), ("--retry", bool(retry))):
+        if wanted and url is None and local is None:
+            raise InputError(f"{option} is about asking a model; give --url or --local with it")
     flags: dict[str, Any] = {"model": model, "order": order, "concurrency": concurrency}
     flags["views"] = None if views is None else [_view(part) for part in views.split(",") if part.strip()]
     flags = {name: value for name, value in flags.items() if value is not None}
     experiment = experiment_of(target, set_, {"describe": flags} if flags else None)
     project, use_now, described = experiment.project, experiment.describe.use, None
+    before, series = recipe.origin_in_use(project, use_now), None
     with console() as listener:
         if answers is not None:
-            recipe.run_given(project, answers, listener)
+            series = recipe.run_given(project, answers, listener)
         elif template:
-            recipe.run_template(project, experiment.describe.views, listener)
+            series = recipe.run_template(project, experiment.describe.views, listener)
         elif url is not None or local is not None:
             money, calls, tokens = (math.inf if n is None else n for n in (budget, max_calls, max_tokens_total))
             asking = Asking(
@@ -99,18 +101,25 @@ def describe(
             described = recipe.run_describe(experiment, asking, listener, dry_run=dry_run)
             if dry_run:
                 return
+            series = described.series if described else None
     if use is not None:
         recipe.run_choice(project, use)
     if show is not None:
         _show(project, show, use or use_now)
-    for paragraph in recipe.report(project, use or use_now, described.series if described else None):
+    for paragraph in recipe.report(project, use or use_now, series):
         say(paragraph)
+    now = recipe.origin_in_use(project, use or use_now)
+    if now and now != before:
+        say(f"In use from now on: {now}{f' (before: {before}; --use goes back)' if before else ''}.")
     if described is not None and not described.complete:
         say("The same command goes on from there.")
     if described is not None and described.outcome.interrupted:
         raise typer.Exit(INTERRUPTED)
-    if described is not None and described.outcome.given_up and not described.outcome.answers:
-        raise InputError("no question got an answer; see that the endpoint is up and --url is right, up to its /v1")
+    tried = described is not None and bool(described.outcome.given_up or described.outcome.answers)
+    if described is not None and tried and not described.complete and not described.outcome.usable:
+        raise InputError("no description came; see that the endpoint is up and --url is right, up to its /v1")
+    if now and (series is not None or use is not None):
+        say(f"Next: medley encode {target}")
 
 
 def _view(text: str) -> str:

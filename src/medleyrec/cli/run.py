@@ -33,6 +33,7 @@ from medleyrec.schema import InputError
     epilog=examples(
         "medley train shop --items id,text,image",
         "medley train shop --items id --seed 1 --set train.targets_per_step=256",
+        "medley train shop --recipe recipes/dmesr/full.toml",
         "medley train shop --items id,text,image --refit",
         "medley train shop/runs/NAME --again",
         "medley train shop --model hm4sr --items id,text --memory-limit 4GB",
@@ -48,6 +49,7 @@ def train(
         bool, typer.Option("--refit", help="Train on all events, for the epochs the finished run needed; to be served.")
     ] = False,
     again: Annotated[bool, typer.Option("--again", help="Repeat a finished run beside it.")] = False,
+    recipe: Annotated[Path | None, typer.Option(help=r"A TOML file with \[model] and \[train].")] = None,
     memory_limit: MemoryLimit = None,
     plan: Annotated[
         bool, typer.Option("--plan/--no-plan", help="Whether a few steps first tell what the run will take.")
@@ -56,8 +58,10 @@ def train(
     set_: Set = None,
 ) -> None:
     """Train a model into PROJECT/runs/NAME; stops early by the validation metric."""
+    from medleyrec.recipes.experiment import recipe_of
     from medleyrec.recipes.train import run_train
 
+    given = {} if recipe is None else recipe_of(recipe)
     flags = training_flags(model=model, items=items, memory_limit=memory_limit, split=split)
     refit = refit or _is_refit(target)
     if seed is not None:
@@ -65,7 +69,7 @@ def train(
     if not plan:
         flags["train"]["plan"] = False
     with console() as listener:
-        run, interrupted = run_train(experiment_of(target, set_, flags), listener, refit=refit, again=again)
+        run, interrupted = run_train(experiment_of(target, set_, given, flags), listener, refit=refit, again=again)
     if interrupted:
         say(f"Interrupted; {run.folder} is saved. The same command goes on from there.")
         raise typer.Exit(INTERRUPTED)

@@ -32,13 +32,21 @@ def ablate(
     project: Annotated[Path, typer.Option(help="A prepared and encoded project.")],
     seeds: Annotated[int, typer.Option(min=1, help="Seeds of each recipe.")] = 1,
     table: Annotated[bool, typer.Option("--table", help="Train nothing; print what is finished.")] = False,
+    set_: Set = None,
 ) -> None:
     """Train several recipes, seed by seed, and print what each part of a model is worth."""
     from medleyrec.recipes.ablate import run_ablate
 
     with console() as listener:
-        found = run_ablate(recipes, listener, project=project, seeds=seeds, table_only=table)
+        found = run_ablate(recipes, listener, project=project, seeds=seeds, table_only=table, overrides=set_ or ())
     say(str(found))
+    for row in found.rows:
+        if row.written:
+            say(f"{row.name}: its descriptions are of this origin: {row.written}.")
+    for row in found.refused:
+        say(f"{row.name}: {row.refused}")
+    if found.refused:
+        raise InputError(f"{len(found.refused)} of {len(found.rows)} recipes cannot be run on {project}; mend them")
 
 
 @app.command(epilog=examples("medley inspect shop/runs/NAME", "medley inspect shop/runs/NAME --sample 0"))

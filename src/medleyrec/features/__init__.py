@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from medleyrec.features.base import Encoded, Encoder, Progress, read_facts
 from medleyrec.features.fitted import kept_folder, ready_encoder, ready_model
 from medleyrec.features.store import Space, VectorStore
-from medleyrec.features.table import FeatureReport, encode_items, open_features, open_table
+from medleyrec.features.table import FeatureReport, content_hash, encode_items, hash_contents, open_features, open_table
 from medleyrec.schema import PICTURE, TEXT, InputError
 
 if TYPE_CHECKING:
@@ -31,8 +31,10 @@ __all__ = [
     "Progress",
     "Space",
     "VectorStore",
+    "content_hash",
     "encode_items",
     "encoder_class",
+    "hash_contents",
     "kept_folder",
     "load_encoder",
     "open_features",

@@ -30,7 +30,7 @@ RING = ((-1, -1), (-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1))  #
 def describe(picture: Picture) -> dict[str, Floats]:
     """The blocks of descriptors of one (S, S, 3) picture; each is a flat vector of fixed length."""
     lab, colour = _colours(picture)
-    grey = (picture @ np.array([299, 587, 114]) // 1000).astype(np.uint8)  # (S, S), Rec. 601
+    grey = _grey(picture)
     return {
         "colour": np.concatenate([_histograms(colour, COLOURS, 1), _histograms(colour, COLOURS, 2)]),
         "moments": _moments(lab, 3),
@@ -41,9 +41,17 @@ def describe(picture: Picture) -> dict[str, Floats]:
 
 def _colours(picture: Picture) -> tuple[Floats, NDArray[np.int64]]:
     """CIELAB (S, S, 3) and the joint HSV bin (S, S) of every pixel, read from tables over 5 bits per channel."""
-    codes = (picture >> 3).astype(np.int32) @ np.array([1024, 32, 1], np.int32)
+    red, green, blue = np.moveaxis((picture >> 3).astype(np.int32), -1, 0)
+    codes = red << 10 | green << 5 | blue
     lab, bins = _colour_tables()
-    return lab[codes], bins[codes]
+    return lab.take(codes, axis=0), bins.take(codes)
+
+
+def _grey(picture: Picture) -> Picture:
+    """(S, S), Rec. 601."""
+    red, green, blue = np.moveaxis(picture.astype(np.int32), -1, 0)
+    grey: Picture = ((red * 299 + green * 587 + blue * 114) // 1000).astype(np.uint8)
+    return grey
 
 
 @cache
@@ -63,6 +71,7 @@ def _bin(values: NDArray[np.float64], count: int) -> NDArray[np.int64]:
     return np.minimum((values * count).astype(np.int64), count - 1)
 
 
+@cache
 def _cells(side: int, grid: int) -> NDArray[np.int64]:
     """(S, S) the cell of each pixel, 0 .. grid * grid - 1."""
     line = np.arange(side) * grid // side
@@ -81,12 +90,13 @@ def _histograms(bins: NDArray[np.int64], count: int, grid: int) -> Floats:
 def _moments(lab: Floats, grid: int) -> Floats:
     """(grid * grid * 9,) mean, standard deviation and signed cube root of the third moment, per cell and channel."""
     step = lab.shape[0] // grid
-    cells = lab[: grid * step, : grid * step].reshape(grid, step, grid, step, 3).astype(np.float64)
-    mean = cells.mean(axis=(1, 3), keepdims=True)
-    off = cells - mean
+    cells = lab[: grid * step, : grid * step].reshape(grid, step, grid, step, 3).transpose(0, 2, 4, 1, 3)
+    pixels = np.ascontiguousarray(cells, dtype=np.float64).reshape(grid, grid, 3, step * step)
+    mean = pixels.mean(axis=-1)
+    off = pixels - mean[..., None]
     squares = off * off
-    spread, skew = np.sqrt(squares.mean(axis=(1, 3))), np.cbrt((squares * off).mean(axis=(1, 3)))
-    moments = np.concatenate([mean[:, 0, :, 0], spread, skew], axis=-1)  # (grid, grid, 9)
+    spread, skew = np.sqrt(squares.mean(axis=-1)), np.cbrt((squares * off).mean(axis=-1))
+    moments = np.concatenate([mean, spread, skew], axis=-1)  # (grid, grid, 9)
     return moments.ravel().astype(np.float32)
 
 
@@ -106,7 +116,7 @@ def _texture(grey: Picture, radius: int) -> Floats:
     for bit, (down, right) in enumerate(RING):
         top, left = radius * (1 + down), radius * (1 + right)
         codes |= (grey[top : top + side, left : left + side] >= inner).view(np.uint8) << np.uint8(bit)
-    return _histograms(_pattern_table()[codes], PATTERNS, 2)
+    return _histograms(_pattern_table().take(codes), PATTERNS, 2)
 
 
 @cache

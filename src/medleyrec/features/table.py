@@ -56,15 +56,20 @@ class FeatureReport:
     """The table was there already, made from the same contents by the same encoder; nothing was done."""
 
     def __str__(self) -> str:
+        return self.told()
+
+    def told(self, ids: Sequence[str] | None = None) -> str:
+        """One line; items of which something is missing are named by `ids`, else by their rows."""
         if self.unchanged:
             done = f"{self.total} items unchanged, nothing to do"
         else:
             done = f"{self.total} items: {self.encoded} encoded, {self.reused} reused"
-        told = "; ".join(
-            f"{count} missing: {reason} (rows {', '.join(map(str, self.examples.get(reason, [])))}{_dots(count)})"
-            for reason, count in self.missing.items()
-        )
-        return f"{self.encoder}, width {self.width}: {done}" + (f"; {told}" if told else "")
+        lacking = []
+        for reason, count in self.missing.items():
+            rows = self.examples.get(reason, [])
+            shown = f"rows {', '.join(map(str, rows))}" if ids is None else ", ".join(ids[row] for row in rows)
+            lacking.append(f"{count} missing: {reason} ({shown}{_dots(count)})")
+        return "; ".join([f"{self.encoder}, width {self.width}: {done}", *lacking])
 
 
 def _dots(count: int) -> str:
@@ -95,7 +100,7 @@ def encode_items(
         "revision": encoder.revision,
         "width": encoder.width,
         "count": len(contents),
-        "content": hash_bytes(keys.tobytes(), given.tobytes()),
+        "content": content_hash(keys, given),
         "format_version": FORMAT_VERSION,
     }
     told: dict[str, Any] = {
@@ -127,6 +132,11 @@ def hash_contents(contents: Contents) -> tuple[Keys, Mask]:
         if content is not None:
             keys[i], given[i] = key_of(content), True
     return keys, given
+
+
+def content_hash(keys: Keys, given: Mask) -> str:
+    """One name for all contents of a table."""
+    return hash_bytes(keys.tobytes(), given.tobytes())
 
 
 def key_of(content: bytes) -> NDArray[np.uint8]:

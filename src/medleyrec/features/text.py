@@ -39,6 +39,12 @@ NO_TEXT, NO_KNOWN_WORD = "no text", "no known word"
 BLOCK = 8192
 EXACT = 1024
 """Up to so many texts or terms the SVD is exact, by the smaller Gram matrix."""
+MANY = 32_768
+"""More texts than this are never held as dense rows, so that memory does not grow with them."""
+ITERATIONS, SPARE = 4, 10
+"""Power iterations of the randomised SVD, and columns it carries beside those that are asked for."""
+SLAB = 64
+"""Columns that are multiplied at once."""
 VOCABULARY_FILE = "vocabulary.json"
 
 # A character of Chinese or Japanese script is a word of its own: these scripts put no spaces between words.
@@ -216,8 +222,10 @@ def _right_singular(rows: Any, width: int, seed: int) -> NDArray[np.float64]:
     width = max(1, min(width, min(rows.shape) - 1))
     if min(rows.shape) <= EXACT:
         vectors = _exact(rows, width)
+    elif rows.shape[0] > MANY:
+        vectors = _by_blocks(rows, width, seed)
     else:  # in float64, so that the number of threads changes nothing that float32 sees
-        vectors = randomized_svd(rows, width, n_iter=4, random_state=seed)[2].T
+        vectors = randomized_svd(rows, width, n_oversamples=SPARE, n_iter=ITERATIONS, random_state=seed)[2].T
     peaks = np.abs(vectors).argmax(axis=0)
     return vectors * np.sign(vectors[peaks, np.arange(vectors.shape[1])])  # type: ignore[no-any-return]
 
@@ -230,3 +238,31 @@ def _exact(rows: Any, width: int) -> NDArray[np.float64]:
     keep = values > 1e-10 * values[0]
     values, vectors = values[keep], vectors[:, keep]
     return vectors if tall else np.asarray(rows.T @ vectors) / np.sqrt(values)
+
+
+def _by_blocks(rows: Any, width: int, seed: int) -> NDArray[np.float64]:
+    """The same by subspace iteration on the terms' Gram matrix, which is never formed (Halko et al., 2011, 4.5).
+
+    Beside the sparse rows it holds two matrices of W x D, and products of some texts with some columns.
+    """
+    from scipy.linalg import qr
+
+    columns = min(width + SPARE, rows.shape[1])
+    basis = np.random.default_rng(seed).standard_normal((rows.shape[1], columns))
+    for _ in range(ITERATIONS + 1):
+        basis = qr(_gram_times(rows, basis), mode="economic", overwrite_a=True, check_finite=False)[0]
+    values, turned = np.linalg.eigh(basis.T @ _gram_times(rows, basis))
+    values, turned = values[::-1][:width], turned[:, ::-1][:, :width]
+    vectors: NDArray[np.float64] = basis @ turned[:, values > 1e-10 * values[0]]
+    return vectors
+
+
+def _gram_times(rows: Any, vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """rows' rows vectors, (W, D), in the order of columns that LAPACK overwrites."""
+    product = np.zeros(vectors.shape, order="F")
+    for start in range(0, rows.shape[0], BLOCK):
+        block = rows[start : start + BLOCK]
+        for first in range(0, vectors.shape[1], SLAB):
+            slab = slice(first, first + SLAB)
+            product[:, slab] += block.T @ (block @ np.ascontiguousarray(vectors[:, slab]))
+    return product

@@ -57,6 +57,8 @@ class SequenceModel(nn.Module):
     causal: bool = True
     uses_categories: ClassVar[bool] = False
     """Whether the class takes the items' `categories` beside their features."""
+    default_items: ClassVar[tuple[str, ...]] = ()
+    """What of a project's vectors makes an item where nobody says so; empty: the ids alone."""
     Settings: ClassVar[type[Config]]
 
     name: str

@@ -60,9 +60,16 @@ class CrossFusion(nn.Module):
         self.to_coarse = CrossAttention(width, heads=heads, dropout=dropout)
 
     def forward(self, coarse: Tensor, fine: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """C, F (B, L, H) -> Chat, Fhat (B, L, H); lengths as in CrossAttention."""
-        c = self.coarse_norm(coarse + self.coarse_positions.weight[: coarse.shape[1]])
-        f = self.fine_norm(fine + self.fine_positions.weight[: fine.shape[1]])
+        """C, F (B, L, H) -> Chat, Fhat (B, L, H); lengths as in CrossAttention.
+
+        Rows that are looked at both ways are counted from their end, as BERT4Rec counts them (backbones.py): the place
+        that a model is asked at is then one that training has been at.
+        """
+        at = torch.arange(coarse.shape[1], device=coarse.device)  # (L,)
+        if lengths is not None:
+            at = (lengths[:, None] - 1 - at).clamp(min=0)  # (B, L)
+        c = self.coarse_norm(coarse + self.coarse_positions(at))
+        f = self.fine_norm(fine + self.fine_positions(at))
         new_coarse, new_fine = self.to_coarse(f, c, lengths), self.to_fine(c, f, lengths)
         return (new_coarse + f, new_fine + c) if self.residual else (new_coarse, new_fine)
 

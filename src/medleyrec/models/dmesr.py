@@ -34,7 +34,7 @@ from medleyrec.models.dmesr_settings import DMESRSettings, notes_of
 from medleyrec.models.masking import appended, drawn, places, whole_rows
 from medleyrec.models.transformer import at_ends
 from medleyrec.models.views import ViewRows
-from medleyrec.schema import Batch, Facts, Features, Mask
+from medleyrec.schema import ATTRIBUTES, DESCRIPTIONS, Batch, Facts, Features, Mask
 
 ALIGN = "align"
 SMALL = 0.02  # standard deviation of fresh mask vectors
@@ -42,6 +42,7 @@ SMALL = 0.02  # standard deviation of fresh mask vectors
 
 class DMESR(SequenceModel):
     Settings: ClassVar[type[Config]] = DMESRSettings
+    default_items = (*DESCRIPTIONS, ATTRIBUTES)
     name = "dmesr"
     rows: ViewRows
 

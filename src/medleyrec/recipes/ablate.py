@@ -34,7 +34,7 @@ from medleyrec.recipes.prepare import open_dataset
 from medleyrec.recipes.ranking import ranks_of
 from medleyrec.recipes.run import Run
 from medleyrec.recipes.train import run_train
-from medleyrec.schema import FEATURES, TEST, EvalEvents, InputError
+from medleyrec.schema import FEATURES, PICTURE, TEST, TEXT, EvalEvents, InputError
 
 FOLDER = "ablation"
 COMPARED = "ndcg@10"
@@ -51,12 +51,14 @@ class Row:
     against: Comparison | None = None
     """The row minus the first recipe, by NDCG@10; None for it, where either is pending, or judged in another way."""
     refused: str = ""
+    written: str = ""
+    """Who wrote the descriptions it was trained on."""
 
     def __str__(self) -> str:
         if self.metrics:
             told = "".join(f"{_shown(self.metrics[name]):>27}" for name in SHOWN)
         else:
-            told = f"  {self.refused or 'pending'}"
+            told = f"  {'cannot be run' if self.refused else 'pending'}"
         return f"{self.name:<24}{len(self.seeds) or '-':>6}{told}{_difference(self.against)}"
 
 
@@ -70,20 +72,33 @@ class Ablation:
         return "\n".join([head + first, *map(str, self.rows)])
 
     @property
+    def refused(self) -> list[Row]:
+        return [row for row in self.rows if row.refused]
+
+    @property
     def finished(self) -> bool:
         return all(row.metrics or row.refused for row in self.rows)
 
 
 def run_ablate(
-    recipes: Sequence[Path], listener: Listener, *, project: Path, seeds: int = 1, table_only: bool = False
+    recipes: Sequence[Path],
+    listener: Listener,
+    *,
+    project: Path,
+    seeds: int = 1,
+    table_only: bool = False,
+    overrides: Sequence[str] = (),
 ) -> Ablation:
     """Train every recipe with `seeds` seeds, the recipe's own and the ones after it, and judge them on the test events.
 
-    table_only: train nothing, show what is there, whatever its number of seeds. Raises InputError for two recipes of
+    table_only: train nothing, show what is there, whatever its number of seeds. overrides ("a.b=c") are of all recipes.
+    Raises InputError for two recipes of
     one name and model; a recipe that these data do not allow is a row that says why.
     """
     recipes = list(dict.fromkeys(recipes))  # full.toml *.toml: the first one is compared with, and named once
-    experiments = dict(zip(_names(recipes), [_experiment(p, project, listener) for p in recipes], strict=True))
+    experiments = dict(
+        zip(_names(recipes), [_experiment(p, project, listener, overrides) for p in recipes], strict=True)
+    )
     kept = [_values_file(experiment, name) for name, experiment in experiments.items()]
     if double := next((path for path in kept if kept.count(path) > 1), None):
         raise InputError(f"two recipes are called {double.stem!r}; their rows are kept under that name, so rename one")
@@ -108,15 +123,20 @@ def _names(recipes: Sequence[Path]) -> list[str]:
     return names
 
 
-def _experiment(path: Path, project: Path, listener: Listener) -> Experiment:
+def _experiment(path: Path, project: Path, listener: Listener, overrides: Sequence[str]) -> Experiment:
     """The recipe on `project`, without the contents that the project has no vectors of."""
-    experiment = load_experiment(path, flags={"project": str(project)})
+    experiment = load_experiment(path, overrides=overrides, flags={"project": str(project)})
     wanted = list(experiment.model.settings.get("items", ()))
     folder = features_folder(make_split(open_dataset(project), experiment.split))
     lacking = [n for n in wanted if n in FEATURES and not (folder / n / "manifest.json").exists()]
     if not lacking:
         return experiment
-    listener.say(f"{path.name}: the project has no vectors of {' and '.join(lacking)}; the recipe does without.")
+    views = [name for name in lacking if name not in (TEXT, PICTURE)]
+    how = f" --views {','.join(views)}" if views else ""
+    listener.say(
+        f"{path.name}: the project has no vectors of {' and '.join(lacking)}; the recipe does without "
+        f"(medley encode {project}{how} would make them)."
+    )
     settings = {**experiment.model.settings, "items": [n for n in wanted if n not in lacking]}
     return experiment.model_copy(update={"model": experiment.model.model_copy(update={"settings": settings})})
 
@@ -156,7 +176,12 @@ def _judged(name: str, experiment: Experiment, runs: Sequence[Run]) -> Row:
     split = runs[0].split
     events = split.eval_events(TEST)
     shared = mean_over_seeds([_values(run, split, events, experiment) for run in runs])
-    row = Row(name=name, seeds=tuple(run.record["seed"] for run in runs), metrics=intervals(shared, events.users))
+    row = Row(
+        name=name,
+        seeds=tuple(run.record["seed"] for run in runs),
+        metrics=intervals(shared, events.users),
+        written=runs[0].described_by,
+    )
     storage.save_array(_values_file(experiment, name), shared[COMPARED].astype(np.float32))
     _save(row, experiment, runs)
     return row
@@ -181,6 +206,7 @@ def _save(row: Row, experiment: Experiment, runs: Sequence[Run]) -> None:
         "settings": _settings(experiment),
         "seeds": list(row.seeds),
         "runs": [run.folder.name for run in runs],
+        "descriptions": row.written,
         "metrics": {n: {"value": e.value, "low": e.low, "high": e.high} for n, e in row.metrics.items()},
     }
     storage.write_json(_values_file(experiment, row.name).with_suffix(".json"), told)
@@ -199,7 +225,8 @@ def _found(name: str, experiment: Experiment, seeds: int | None) -> Row:
         return Row(name=name)
     if told.get("runs") != [run_name(_seeded(experiment, seed)) for seed in wanted]:  # of vectors encoded since anew
         return Row(name=name)
-    return Row(name=name, seeds=tuple(told["seeds"]), metrics={n: Estimate(**e) for n, e in told["metrics"].items()})
+    metrics = {n: Estimate(**e) for n, e in told["metrics"].items()}
+    return Row(name=name, seeds=tuple(told["seeds"]), metrics=metrics, written=told.get("descriptions", ""))
 
 
 def _values_file(experiment: Experiment, name: str) -> Path:

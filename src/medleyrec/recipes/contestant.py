@@ -10,6 +10,7 @@ from typing import Any
 
 from medleyrec.dataset.split import Split
 from medleyrec.evaluation.metrics import Values
+from medleyrec.features.describe.series import STAND_IN
 from medleyrec.models.base import Ranker
 from medleyrec.recipes.ranking import fitted_baseline
 from medleyrec.recipes.run import Run
@@ -41,12 +42,18 @@ def families(runs: Sequence[Run]) -> list[Contestant]:
         list({run.record["seed"]: run for run in group}.values())  # a repeated run is no further seed (`repeats`)
         for _, group in groupby(ordered, key=lambda r: r.record["family"])
     ]
-    labels = [family[0].record["label"] for family in groups]
+    labels = [_labelled(family[0]) for family in groups]
     for family, label in zip(groups, labels, strict=True):
         name = label if labels.count(label) == 1 else f"{label} {family[0].record['family'][:6]}"
         lengths = {run.model.max_length for run in family}
         found.append(Contestant(name, tuple(run.ranker for run in family), max(lengths), tuple(family)))
     return found
+
+
+def _labelled(run: Run) -> str:
+    """A table never passes a template's sentences off as a model's."""
+    label: str = run.record["label"]
+    return f"{label}, stand-in descriptions" if STAND_IN in run.described_by else label
 
 
 def repeats(runs: Sequence[Run], models: Sequence[Contestant]) -> list[Run]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from medleyrec import storage
 from medleyrec.dataset.cuts import make_split
 from medleyrec.dataset.dataset import Dataset
-from medleyrec.features.describe.answers import EMPTY, FAILED, OK, REFUSED, Reply, judged
+from medleyrec.features.describe.answers import EMPTY, FAILED, OK, REFUSED, USABLE, Reply, judged
 from medleyrec.features.describe.asking import Asking, ask_all, source_of
 from medleyrec.features.describe.coverage import Coverage, chosen, covered, matching, told
 from medleyrec.features.describe.given import read_answers
@@ -60,6 +60,12 @@ def chosen_before(project: Path) -> str | None:
     return str(storage.read_json(path)["use"]) if path.exists() else None
 
 
+def origin_in_use(project: Path, use: str | None = None) -> str:
+    """Who wrote what `medley encode` would take now; empty where there is nothing."""
+    found = _chosen(project, Items(open_dataset(project)), use)
+    return "" if found is None else found[1].series.origin
+
+
 def run_choice(project: Path, use: str) -> None:
     """From now on these descriptions are used. Raises InputError where there are none by that name."""
     matching(AnswerLog(descriptions_folder(project)), use)
@@ -85,7 +91,7 @@ def run_describe(
     settings, project = experiment.describe, experiment.project
     dataset, log = open_dataset(project), AnswerLog(descriptions_folder(project))
     _check(asking)
-    source = source_of(settings, replace(asking, offline=asking.offline or dry_run), listener.say)
+    source = source_of(settings, replace(asking, offline=True, key_env=None) if dry_run else asking, listener.say)
     items, rows = Items(dataset), ordered(make_split(dataset, experiment.split).train_counts, settings.order)
 
     def plan() -> Plan:
@@ -132,11 +138,16 @@ def _check(asking: Asking) -> None:
         raise InputError(f"--retry {','.join(sorted(wrong))}: choose among refused, empty and failed, with commas")
 
 
-def run_given(project: Path, path: Path, listener: Listener) -> None:
-    """Keep the answers of a file under its name; of several for one item and view, the last counts."""
+def run_given(project: Path, path: Path, listener: Listener) -> Series:
+    """Keep the answers of a file under its name. Raises InputError where none of its items is in the dataset."""
     dataset, log = open_dataset(project), AnswerLog(descriptions_folder(project))
     rows = list(read_answers(path))
+    strangers = {item: None for item, _, _ in rows if item not in dataset.item_rows}
+    if all(item in strangers for item, _, _ in rows):
+        told = f"none of its item ids, such as {next(iter(strangers))!r}, is in {project}" if rows else "it has no row"
+        raise InputError(f"{path}: {told}; nothing was kept")
     series, known, fresh = Series(kind=FILE, name=path.name), dataset.item_rows, 0
+    before = {key for key, kept in log.index.items() if kept.series == series.id}
     with log.writing(group=BLOCK) as writer:
         writer.begin(series)
         for done, (item, view, text) in enumerate(rows, 1):
@@ -144,13 +155,22 @@ def run_given(project: Path, path: Path, listener: Listener) -> None:
             fresh += _kept(writer, series, question, text, item)
             if done % BLOCK == 0 or done == len(rows):
                 listener.step("reading answers", done, len(rows))
-    strangers = len({item for item, _, _ in rows} - known.keys())
+    if others := len(before - {file_key(path.name, item, view) for item, view, _ in rows}):
+        listener.say(
+            f"{others:,} answers of an earlier file of this name are not in this one and still count; import it under "
+            "another name to have it apart."
+        )
     listener.say(f"{path.name}: {len(rows):,} answers, {fresh:,} of them new.")
     if strangers:
-        listener.say(f"{strangers:,} of its item ids are not in the dataset; their answers are kept for later.")
+        shown = ", ".join(map(repr, list(strangers)[:3]))
+        listener.say(
+            f"{len(strangers):,} of its item ids, such as {shown}, are not in the dataset; their answers are kept for "
+            "later."
+        )
+    return series
 
 
-def run_template(project: Path, views: tuple[str, ...], listener: Listener) -> None:
+def run_template(project: Path, views: tuple[str, ...], listener: Listener) -> Series:
     """Write the stand-in's sentences for all items."""
     items, log = Items(open_dataset(project)), AnswerLog(descriptions_folder(project))
     series, fresh = Series(kind=TEMPLATE), 0
@@ -162,6 +182,7 @@ def run_template(project: Path, views: tuple[str, ...], listener: Listener) -> N
             if row % BLOCK == 0 or row == len(items):
                 listener.step("writing", row, len(items))
     listener.say(f"{fresh:,} new sentences by the template, a stand-in for a model: it saw neither title nor picture.")
+    return series
 
 
 def _kept(writer: Writer, series: Series, question: Question, text: str, item_id: str) -> bool:
@@ -222,6 +243,8 @@ def _shown(log: AnswerLog, coverage: Coverage, items: Items, row: int) -> Shown:
         key = coverage.keys[view][row - 1]
         record = log.answer(key) if key is not None else None
         if record is not None:
-            texts[view] = record["text"] if record["status"] == OK else f"[{record['status']}] {record['text']}".strip()
+            reason = f": {record['reason']}" if record.get("reason") else ""
+            told = record["text"] if record["status"] in USABLE else ""
+            texts[view] = told if record["status"] == OK else f"[{record['status']}{reason}] {told}".strip()
     item = items[row]
     return Shown(item_id=item.id, title=item.title, texts=texts)

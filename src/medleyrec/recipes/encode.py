@@ -14,7 +14,9 @@ from medleyrec.features import (
     Encoder,
     FeatureReport,
     VectorStore,
+    content_hash,
     encode_items,
+    hash_contents,
     kept_folder,
     load_encoder,
     open_features,
@@ -136,6 +138,28 @@ def _described(
     return origin, found
 
 
+def stale_views(experiment: Experiment, split: Split, names: Sequence[str]) -> list[str]:
+    """Sentences about the views among `names` whose descriptions are others than those that were encoded."""
+    told, folder = [], experiment.project / DESCRIPTIONS_FOLDER
+    encoded = {}
+    for view in set(DESCRIPTIONS) & set(names):
+        path = features_folder(split) / view / "manifest.json"
+        if path.exists() and "written" in (manifest := read_json(path)).get("origin", {}):
+            encoded[view] = manifest
+    if not encoded or not folder.is_dir():
+        return []
+    origin, described = _described(experiment.project, split.dataset, Listener(), use=experiment.describe.use)
+    for view, manifest in sorted(encoded.items()):
+        now = Described(described.get(view, [None] * (split.dataset.num_items - 1)))
+        if content_hash(*hash_contents(now)) != manifest["content"]:
+            before = manifest["origin"]["written"]
+            told.append(
+                f"The descriptions of {view} have changed since they were encoded (of {before} then, of "
+                f"{origin or 'nobody'} now): this trains on the former; `medley encode` takes the new ones."
+            )
+    return told
+
+
 def _encode(
     one: Wanted, encoders: Encoders, split: Split, store: VectorStore, listener: Listener, *, refit: bool
 ) -> FeatureReport:
@@ -149,6 +173,13 @@ def write_table(one: Wanted, encoder: Encoder, split: Split, store: VectorStore,
     def encoding(done: int, total: int) -> None:
         listener.step(f"encode {one.table}", done, total)
 
+    path = features_folder(split) / one.table / "manifest.json"
+    if path.exists() and (before := read_json(path)["encoder"]) != encoder.name:
+        option = f"--{one.modality}" if one.modality in (TEXT, PICTURE) else "--text"
+        listener.say(
+            f"{one.table} is now made by {encoder.name}, which was {before}: runs trained on the former vectors fit no "
+            f"more ({option} {before} goes back)."
+        )
     origin = {**(origin_of(encoder) or {}), **({"written": one.written} if one.written else {})}
     report = encode_items(
         one.contents,
@@ -159,7 +190,7 @@ def write_table(one: Wanted, encoder: Encoder, split: Split, store: VectorStore,
         origin=origin,
         progress=encoding,
     )
-    listener.say(f"{one.table}: {report}.")
+    listener.say(f"{one.table}: {report.told(split.dataset.item_ids)}.")
     if one.table not in (TEXT, PICTURE):
         covered = 1 - sum(report.missing.values()) / max(report.total, 1)
         by = f" ({one.written})" if one.written else ""

@@ -74,7 +74,8 @@ def run_evaluate(
     split = make_split(dataset, config)
     begun = [] if runs else runs_of(experiment.project, finished=False)
     unfinished = [r for r in begun if r.record["dataset"] == identity and SplitConfig(**r.record["split"]) == config]
-    runs = list(runs) or [r for r in known if SplitConfig(**r.record["split"]) == config]
+    alike = [] if runs else [r for r in known if SplitConfig(**r.record["split"]) == config]
+    runs = list(runs) or [r for r in alike if not r.misfit]
     for run in runs:
         if SplitConfig(**run.record["split"]) != config:
             raise InputError(f"{run.folder} was trained under another split than {config.name}; evaluate it by itself")
@@ -89,7 +90,7 @@ def run_evaluate(
         raise InputError(f"{dataset.folder} has no test event under {split.name}; loosen the filters")
     models = families(runs)
     contestants = [*baselines(experiment.evaluate.baselines, split), *models]
-    told = runs_told(runs, models, unfinished)
+    told = runs_told(runs, models, unfinished, [r for r in alike if r.misfit])
     for sentence in told:
         listener.say(sentence)
     names = metric_names(experiment.evaluate.cutoffs)

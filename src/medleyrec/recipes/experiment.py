@@ -128,16 +128,31 @@ class Experiment(Config):
         return kind, parse(config_class, section, where="source")
 
 
+RECIPE = ("model", "train", "split", "evaluate")
+
+
 def load_experiment(
-    target: Path, *, overrides: Sequence[str] = (), flags: Mapping[str, Any] | None = None
+    target: Path, *, overrides: Sequence[str] = (), flags: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None
 ) -> Experiment:
     """From a TOML file, a run folder, or a project folder (with its medley.toml, where it has one).
 
-    `flags` (nested) come on top of the file, `overrides` ("a.b=c") on top of both. Paths in a TOML are relative to it.
+    `flags` (nested) come on top of the file, later ones on top of earlier ones, `overrides` ("a.b=c") on top of all.
+    Paths in a TOML are relative to it.
     """
     values = _base(target)
-    values = _merged(values, flags or {})
+    for given in [flags] if isinstance(flags, Mapping) else flags or ():
+        values = _merged(values, given)
     return parse(Experiment, with_overrides(values, overrides), where=str(target))
+
+
+def recipe_of(path: Path) -> dict[str, Any]:
+    """The sections of a recipe that say how to train, whatever the project."""
+    if not path.is_file():
+        raise InputError(f"{path} is not a file; --recipe takes a TOML file with [model] and [train]")
+    found = {name: values for name, values in read_toml(path).items() if name in RECIPE}
+    if "model" not in found:
+        raise InputError(f"{path} has no [model], so it is no recipe")
+    return found
 
 
 def _base(target: Path) -> dict[str, Any]:

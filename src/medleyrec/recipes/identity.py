@@ -25,9 +25,13 @@ def run_name(experiment: Experiment) -> str:
 
 
 def resolved(experiment: Experiment) -> Experiment:
-    """With every setting of the model spelled out and checked."""
-    cls = model_class(experiment.model.name)
-    settings = parse(cls.Settings, experiment.model.settings, where=f"model {experiment.model.name}")
+    """With every setting of the model spelled out and checked; items that nobody chose are those it is made for."""
+    cls, given = model_class(experiment.model.name), experiment.model.settings
+    if cls.default_items and "items" not in given:
+        folder = features_folder(make_split(open_dataset(experiment.project), experiment.split))
+        there = [name for name in cls.default_items if (folder / name / "manifest.json").exists()]
+        given = {**given, **({"items": there} if there else {})}
+    settings = parse(cls.Settings, given, where=f"model {experiment.model.name}")
     return experiment.model_copy(
         update={"model": experiment.model.model_copy(update={"settings": settings.recorded()})}
     )

@@ -42,6 +42,9 @@ def log_folder(project: Path) -> Path:
 
 def open_dataset(project: Path) -> Dataset:
     """Raises InputError where the project has none yet."""
+    if project.parent.name == "runs" and project.parent.is_dir() and not project.is_dir():
+        there = ", ".join(sorted(path.name for path in project.parent.iterdir())) or "none yet"
+        raise InputError(f"{project} is no run; there are: {there}")
     if not project.is_dir():
         raise InputError(f"{project} is not a folder; `medley prepare {project} --interactions log.csv` makes it")
     return Dataset.open(dataset_folder(project))

@@ -23,9 +23,11 @@ SAMPLED_WHY = (
 )
 
 
-def runs_told(named: Sequence[Run], models: Sequence[Contestant], unfinished: Sequence[Run]) -> tuple[str, ...]:
-    """Which runs are in no row of the table, and what the rows of one label differ in."""
-    told = []
+def runs_told(
+    named: Sequence[Run], models: Sequence[Contestant], unfinished: Sequence[Run], misfits: Sequence[Run] = ()
+) -> tuple[str, ...]:
+    """Which runs are in no row of the table, what the rows of one label differ in, and whose descriptions they have."""
+    told = [f"Left out: {run.folder.name}, as {run.misfit}." for run in misfits]
     for why, runs in (
         ("is unfinished", unfinished),
         ("has the settings and the seed of another run that is in the table", repeats(named, models)),
@@ -34,6 +36,9 @@ def runs_told(named: Sequence[Run], models: Sequence[Contestant], unfinished: Se
             told.append(f"Left out, as it {why}: {', '.join(run.folder.name for run in runs)}.")
     for name, settings in differences(models).items():
         told.append(f"{name} has {', '.join(f'{n} = {json.dumps(value)}' for n, value in settings.items())}.")
+    for model in models:
+        if author := model.runs[0].described_by:
+            told.append(f"The descriptions of {model.name} are of this origin: {author}.")
     return tuple(told)
 
 
@@ -91,7 +96,8 @@ def left_over(split: Split, events: EvalEvents, candidates: str) -> tuple[str, .
 
 
 def sampled_title(negatives: Negatives) -> str:
-    return f"Against {negatives.count:,} sampled negatives"
+    most = "up to " if (negatives.left() < negatives.count).any() else ""
+    return f"Against {most}{negatives.count:,} sampled negatives"
 
 
 def sampled_notes(negatives: Negatives) -> tuple[str, ...]:

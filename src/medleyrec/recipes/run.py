@@ -77,15 +77,30 @@ class Run:
         checkpoint.load_weights(model, self.folder / BEST)
         return model.eval()
 
-    def _check_features(self) -> None:
-        """Weights fit the vectors they were trained on, and no others."""
+    @property
+    def misfit(self) -> str:
+        """Why its weights do not fit the vectors that are there now; empty where they do."""
         for name, known in self.record["features"].items():
             path = features_folder(self.split) / name / "manifest.json"
-            if not path.exists() or feature_identity(storage.read_json(path)) != known:
-                raise InputError(
-                    f"{self.folder} was trained on other {name} vectors than {path.parent} now holds; encode as before "
-                    f"({known[0]}, revision {known[1]}) or train anew"
-                )
+            now = feature_identity(storage.read_json(path)) if path.exists() else ["nothing", "", ""]
+            if now[:2] != known[:2]:
+                return f"its {name} vectors were those of {known[0]} (revision {known[1]}), now {now[0]}"
+            if now != known:
+                return f"its {name} vectors were of other contents than those of now, by the same {known[0]}"
+        return ""
+
+    def _check_features(self) -> None:
+        """Weights fit the vectors they were trained on, and no others."""
+        if self.misfit:
+            raise InputError(
+                f"{self.folder} does not fit {self.dataset.folder}: {self.misfit}; encode as before or train anew"
+            )
+
+    @property
+    def described_by(self) -> str:
+        """Who wrote the descriptions it was trained on; empty without any."""
+        found = {e["written"] for e in self.record.get("encoders", {}).values() if "written" in e}
+        return " and ".join(sorted(found))
 
     @cached_property
     def ranker(self) -> Frozen:

@@ -21,6 +21,7 @@ from medleyrec import storage
 from medleyrec.dataset.cuts import make_split
 from medleyrec.dataset.split import Split
 from medleyrec.evaluation.metrics import parse_metric
+from medleyrec.recipes.encode import stale_views
 from medleyrec.recipes.experiment import RUN_RECORD, Experiment
 from medleyrec.recipes.identity import identity_of, resolved
 from medleyrec.recipes.listener import Listener
@@ -59,7 +60,7 @@ def run_train(
     if experiment.train.plan:
         check_room(experiment, split)
     bench = workbench(experiment, split, record, refit=refit)
-    for note in bench.model.notes:
+    for note in (*bench.model.notes, *stale_views(experiment, split, record["items"])):
         listener.say(note)
     plan = _plan(folder, bench)
     for line in plan.lines() if plan is not None else ():

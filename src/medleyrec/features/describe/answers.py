@@ -13,23 +13,16 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from medleyrec.features.describe.refusals import declines
+
 OK, CUT, REFUSED, EMPTY, FAILED = "ok", "cut", "refused", "empty", "failed"
 STATUSES = (OK, CUT, REFUSED, EMPTY, FAILED)
 USABLE = frozenset((OK, CUT))
 CHARACTERS = 10
 """A token is seldom longer than so many characters: what is longer than max_tokens of these ignored the limit."""
 
-_THOUGHT = re.compile(r"^\s*<(think|thinking)>.*?(</\1>|\Z)", re.DOTALL)
-_SHORT = 400
-"""Characters. A refusal is short; a long text that begins with an apology describes something after it."""
-_REFUSAL = re.compile(
-    r"^\W*((i'?m|i am|we'?re) (very |really |truly )?(sorry|afraid|unable)\b|sorry\b|(i|we) apologi[sz]e\b|"
-    r"(i|we) (can'?t|cannot|can ?not|won'?t|will not|am not able|'?m not able|must decline|do not feel comfortable)"
-    r" *(to )?(help|assist|provide|describe|identify|comply|continue|do|fulfil+|answer|view|see|process|create|"
-    r"generate|discuss|engage|complete|support|with)?\b|as an? (ai|artificial|language|large)\b|"
-    r"unfortunately,? (i|we) (can'?t|cannot|am unable)\b|i'?m not able to\b|i am not able to\b)",
-    re.IGNORECASE,
-)
+_THOUGHT = re.compile(r"^.*</(think|thinking)>|^\s*<(think|thinking)>.*\Z", re.DOTALL)
+"""All up to the last end of a thought: servers often keep its beginning to themselves. Or one that never ends."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +59,7 @@ def judged(reply: Reply, max_tokens: int | None = None) -> Answer:
         status, reason = REFUSED, clean(reply.refusal)[:200] or "content filter"
     elif not text:
         status, reason = EMPTY, "spent on thinking" if reply.text.strip() else "no text"
-    elif len(text) <= _SHORT and _REFUSAL.match(text.replace("\u2019", "'")):
+    elif declines(text):
         status, reason = REFUSED, text[:200]
     elif limit is not None and len(text) > limit:
         status, text, reason = CUT, text[:limit], "longer than the limit allows"

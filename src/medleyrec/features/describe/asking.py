@@ -21,7 +21,7 @@ from medleyrec.features.describe.plan import Plan, Progress
 from medleyrec.features.describe.prompts import read_prompts
 from medleyrec.features.describe.retry import Retry
 from medleyrec.features.describe.secret import Access, access
-from medleyrec.features.describe.series import ENDPOINT, LOCAL, AnswerSettings, Series
+from medleyrec.features.describe.series import ENDPOINT, LENGTHS, LOCAL, AnswerSettings, Series
 from medleyrec.features.describe.work import Outcome, Work
 from medleyrec.schema import InputError
 
@@ -63,6 +63,8 @@ def source_of(settings: DescribeConfig, asking: Asking, say: Say) -> Source:
     prompts = read_prompts(asking.prompts)
     kept = AnswerSettings(**settings.model_dump(include=set(AnswerSettings.model_fields)))
     if asking.local is not None:
+        if unknown := sorted(set(settings.body) - set(LENGTHS)):
+            raise InputError(f"a model in this process knows no {unknown[0]!r}; leave it out of describe.body")
         place, name = find_local(asking.local, offline=asking.offline, say=say)
         return Source(series=Series(kind=LOCAL, name=name, prompts=prompts, settings=kept), folder=place.folder)
     if not settings.model:

@@ -110,9 +110,9 @@ class Endpoint:
     def _body(self, prompt: Prompt) -> dict[str, Any]:
         asked: Any = prompt.text
         if prompt.picture is not None:
-            asked = [
-                {"type": "text", "text": prompt.text},
+            asked = [  # the picture first: as these models were trained, and as a model in this process is asked
                 {"type": "image_url", "image_url": {"url": data_url(prompt.picture)}},
+                {"type": "text", "text": prompt.text},
             ]
         messages = [{"role": "system", "content": prompt.system}] if prompt.system else []
         body = {

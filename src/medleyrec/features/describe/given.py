@@ -24,12 +24,18 @@ def read_answers(path: Path) -> Iterator[Row]:
     reader = readers.get(path.suffix.lower())
     if reader is None:
         raise InputError(f"{path} does not end in .parquet, .csv, .tsv or .jsonl; rename or convert it")
+    seen: dict[tuple[str, str], int] = {}
     for number, (item, view, text) in enumerate(reader(path), 1):
         view = SHORT.get(str(view), str(view))
         if view not in DESCRIPTIONS:
             raise InputError(f"{path}, row {number}: the view {view!r} is none of {', '.join(DESCRIPTIONS)}; mend it")
         if item is None or str(item) == "":
             raise InputError(f"{path}, row {number}: the {ITEM} is empty; fill it in or drop the row")
+        if before := seen.get((str(item), view)):
+            raise InputError(
+                f"{path}, row {number}: {ITEM} {str(item)!r} has an answer for {view} in row {before} already; keep one"
+            )
+        seen[str(item), view] = number
         yield str(item), view, "" if text is None else str(text)
 
 
@@ -51,7 +57,11 @@ def _csv(path: Path) -> Iterator[tuple[Any, Any, Any]]:
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = csv.DictReader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",", strict=True)
             _check(path, rows.fieldnames or ())
-            for row in rows:
+            for number, row in enumerate(rows, 1):
+                if None in row or None in row.values():
+                    raise InputError(
+                        f"{path}, row {number}: it has not as many fields as the header; quote texts with commas"
+                    )
                 yield row[ITEM], row[VIEW], row[ANSWER]
     except (csv.Error, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read as UTF-8 CSV ({_line(error)}); mend that place") from None

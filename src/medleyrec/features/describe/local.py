@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from medleyrec.features.describe.answers import Reply
-from medleyrec.features.describe.ask import Prompt
+from medleyrec.features.describe.ask import Prompt, RejectedError
 from medleyrec.features.describe.budget import Gate
 from medleyrec.features.describe.series import AnswerSettings
 from medleyrec.features.pretrained.files import file_hashes
@@ -77,7 +77,7 @@ class LocalModel:
         """Nothing is held."""
 
     async def ask(self, prompt: Prompt) -> Reply:
-        """Raises StoppedError, or InputError where the model fails."""
+        """Raises RejectedError, StoppedError, or InputError where the device has too little memory."""
         async with self.gate.call(prompt) as call:
             reply = await asyncio.to_thread(self._reply, prompt)
             call.tokens_in, call.tokens_out = reply.tokens_in or 0, reply.tokens_out or 0
@@ -90,18 +90,22 @@ class LocalModel:
                 if "pixel_values" in inputs:
                     inputs["pixel_values"] = inputs["pixel_values"].to(self.model.dtype)
                 told = self.model.generate(**inputs, **self._sampling())
-        except (RuntimeError, ValueError, IndexError) as error:
-            line = " ".join(str(error).split())[:160]
-            raise InputError(f"{self.folder} fails on a question ({line}); try another dtype, side or model") from None
+        except self.torch.OutOfMemoryError:
+            raise InputError(
+                f"{self.folder} needs more memory than the device has; lower describe.side or describe.max_tokens, or "
+                "take a smaller model or dtype"
+            ) from None
+        except Exception as error:  # whatever a foreign model, processor or template raises
+            raise RejectedError(f"the model fails ({' '.join(str(error).split())[:160]})", free=True) from None
         tokens_in = int(inputs["input_ids"].shape[1])
         new = told[0, tokens_in:]
         ended = bool(len(new)) and int(new[-1]) in _ends(self.model.generation_config)
-        full = len(new) >= self.settings.max_tokens and not ended
+        full = len(new) >= self.settings.most_out and not ended
         text = self.reader.tokenizer.decode(new, skip_special_tokens=True)
         return Reply(text=text, finish="length" if full else "stop", tokens_in=tokens_in, tokens_out=len(new))
 
     def _sampling(self) -> dict[str, Any]:
-        most, heat = self.settings.max_tokens, self.settings.temperature
+        most, heat = self.settings.most_out, self.settings.temperature
         if heat:
             return {"max_new_tokens": most, "do_sample": True, "temperature": heat}
         return {"max_new_tokens": most, "do_sample": False, "temperature": None, "top_p": None, "top_k": None}
@@ -117,7 +121,7 @@ class ProcessorReader:
         images = {} if prompt.picture is None else {"images": [_opened(prompt.picture)]}
         mark = getattr(self.processor, "image_token", "<image>")
         text = _chat(self.processor, self.tokenizer, prompt, mark)
-        return dict(self.processor(text=[text], return_tensors="pt", **images))
+        return dict(self.processor(text=[text], return_tensors="pt", **_begun(text, self.tokenizer), **images))
 
 
 class QwenReader:
@@ -133,7 +137,7 @@ class QwenReader:
             seen = dict(self.images(images=[_opened(prompt.picture)], return_tensors="pt"))
             pads = int(seen["image_grid_thw"][0].prod()) // self.images.merge_size**2
             text = text.replace(QWEN_PAD, QWEN_PAD * pads, 1)
-        told = dict(self.tokenizer([text], return_tensors="pt"))
+        told = dict(self.tokenizer([text], return_tensors="pt", **_begun(text, self.tokenizer)))
         pad = self.tokenizer.convert_tokens_to_ids(QWEN_PAD)
         return {**told, **seen, "mm_token_type_ids": (told["input_ids"] == pad).long()}
 
@@ -152,12 +156,25 @@ def _chat(owner: Any, tokenizer: Any, prompt: Prompt, image_mark: str) -> str:
     if not getattr(owner, "chat_template", None):
         image = "" if prompt.picture is None else f"{image_mark}\n"
         return PLAIN.format(image=image, text=f"{system}\n{text}".strip())
-    told: list[dict[str, Any]] = [{"type": "text", "text": text}]
-    if prompt.picture is not None:
-        told.insert(0, {"type": "image"})
+    from jinja2 import TemplateError
+
+    seen = [] if prompt.picture is None else [{"type": "image"}]
     first = [{"role": "system", "content": [{"type": "text", "text": system}]}] if system else []
-    messages = [*first, {"role": "user", "content": told}]
-    return str(owner.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
+
+    def rendered(before: list[dict[str, Any]], text: str) -> str:
+        messages = [*before, {"role": "user", "content": [*seen, {"type": "text", "text": text}]}]
+        return str(owner.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
+
+    try:
+        return rendered(first, text)
+    except TemplateError:  # some, such as Gemma's, know no system turn
+        return rendered([], f"{system}\n{text}".strip())
+
+
+def _begun(text: str, tokenizer: Any) -> dict[str, bool]:
+    """A template that wrote the first token itself leaves none for the tokenizer to add."""
+    sign = tokenizer.bos_token
+    return {"add_special_tokens": False} if sign and text.startswith(sign) else {}
 
 
 def _without_marks(text: str, tokenizer: Any, image_mark: str) -> str:

@@ -36,8 +36,10 @@ class Access:
         self.shown = urlunsplit((parts.scheme, place, parts.path, "", ""))
         self.loopback = host == "localhost" or host == "::1" or host.startswith("127.")
         self.header, basic = _header(parts, key)
-        queried = [value for name, value in parse_qsl(parts.query) if _TELLING.search(name)]
-        known = [key or "", parts.password or "", unquote(parts.password or ""), basic, *queried]
+        raw = [pair.partition("=")[::2] for pair in parts.query.split("&")]
+        queried = [value for name, value in [*parse_qsl(parts.query), *raw] if _TELLING.search(name)]
+        secret = parts.password or parts.username or ""  # a key often stands where the user's name would
+        known = [key or "", secret, unquote(secret), basic, *queried]
         told = {form for secret in known for form in (secret, quote(secret, safe=""))}
         self._secrets = sorted((s for s in told if len(s) >= _SHORTEST), key=len, reverse=True)
 

@@ -22,7 +22,7 @@ from medleyrec.interrupts import on_ctrl_c
 from medleyrec.schema import InputError
 
 SILENT, REJECTED = 12, 8
-"""Questions in a row without an answer, or rejected before any was answered, after which a run ends."""
+"""Questions in a row without an answer, or rejected, after which a run ends."""
 REPORT = 60.0
 """Seconds between sentences about the rate."""
 
@@ -47,7 +47,10 @@ class Outcome:
 
     def told(self) -> str:
         """Sentences."""
-        parts = [f"{self.answers:,} answers came, {self.usable:,} of them descriptions."]
+        failed = self.statuses[FAILED]
+        parts = [f"{self.answers - failed:,} answers came, {self.usable:,} of them descriptions."]
+        if failed:
+            parts.append(f"{failed:,} questions failed for good.")
         if self.given_up:
             reasons = "; ".join(f"{n:,} for {reason}" for reason, n in self.given_up.most_common(3))
             parts.append(
@@ -84,7 +87,7 @@ class Work:
         tasks = [asyncio.create_task(self._worker()) for _ in range(min(self.concurrency, len(self._queue)))]
         try:
             with self._interruptible(tasks):
-                await _all(tasks)
+                await _all(tasks, self.clock.stop)
         except InputError as error:
             raise InputError(f"{error}; {self.outcome.answers:,} answers of this run are kept") from None
         finally:
@@ -136,10 +139,12 @@ class Work:
         self.writer.add(self.plan.series, question, answer, self.items.dataset.item_ids[question.row])
         self.outcome.statuses[answer.status] += 1
         self._silent = 0
-        if self._rejected >= REJECTED and self.outcome.answers == self.outcome.statuses[FAILED]:
+        if answer.status != FAILED:
+            self._rejected = 0
+        if self._rejected >= REJECTED:
             self._end(
-                f"the first {REJECTED} questions were all rejected, the last for {answer.reason}; mend the settings, "
-                "then ask them again with --retry failed"
+                f"{REJECTED} questions in a row were rejected, the last for {answer.reason}; mend the settings or the "
+                "endpoint, then ask them again with --retry failed, or go on without them by the same command"
             )
         self._tell()
 
@@ -182,14 +187,22 @@ class Work:
             yield
 
 
-async def _all(tasks: list[asyncio.Task[None]]) -> None:
-    """The first error ends all; a dropped task is none."""
+async def _all(tasks: list[asyncio.Task[None]], stop: asyncio.Event) -> None:
+    """The first error ends all, once the calls in flight are answered: they are paid for. A dropped task is none."""
+    pending = set(tasks)
     try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION) if tasks else (set(), set())
-        for task in done:
-            if not task.cancelled():
-                task.result()
+        while pending:
+            done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+            if any(_error(task) for task in done):
+                stop.set()
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+    for task in tasks:
+        if error := _error(task):
+            raise error
+
+
+def _error(task: asyncio.Task[None]) -> BaseException | None:
+    return task.exception() if task.done() and not task.cancelled() else None

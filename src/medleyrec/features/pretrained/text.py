@@ -5,7 +5,8 @@ Letters:  n texts   D width
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
@@ -47,7 +48,7 @@ class PretrainedTextEncoder(Pretrained):
         rows = [row for row, reason in enumerate(reasons) if reason is None]
         if not rows:
             return self._finished([], [], reasons)
-        with computing(self):
+        with computing(self), planless(self.config):
             lengths = self.tower.lengths([texts[row] for row in rows])
             for row, length in zip(rows, lengths, strict=True):
                 reasons[row] = None if length else NOTHING_KNOWN
@@ -74,6 +75,21 @@ class PretrainedTextEncoder(Pretrained):
     def _plain(self) -> Tensor:
         with computing(self):
             return self.tower.vectors(["text"])
+
+
+@contextmanager
+def planless(config: TextModelConfig) -> Iterator[None]:
+    """float32 on the CPU without oneDNN: it keeps a plan for every shape, and texts of all lengths have hundreds.
+
+    They come to some hundred MiB and make nothing faster; other formats need it.
+    """
+    import torch
+
+    if device_of(config).type != "cpu" or config.dtype != "float32":
+        yield
+        return
+    with torch.backends.mkldnn.flags(enabled=False):
+        yield
 
 
 def shows(text: str) -> bool:
