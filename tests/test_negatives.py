@@ -159,7 +159,7 @@ def test_too_few_items_are_said():
     few = Negatives.of(shop.events, shop.log, shop.offsets, np.arange(1, 300), count=298, seed=0)
     least = int(few.left().min())
     assert sampled_title(few) == "Against up to 298 sampled negatives"
-    assert sampled_title(shop.negatives(np.arange(1, 300))) == "Against 100 sampled negatives"
+    assert sampled_title(shop.negatives(np.arange(1, 300))) == "Against 5 sampled negatives"
     said = sampled_notes(few)[-1]
     users = int((few.left() < 298).sum())
     assert said.startswith(f"For {users} of 20 events fewer than 298 such items are left (at least {least})")
