@@ -3,7 +3,8 @@
     python -m benchmarks.results PROJECT NAME     (after `medley evaluate PROJECT`: keep its rows)
     python -m benchmarks.results                  (print the tables of everything kept)
 
-Only numbers are kept: no title, no picture, no user of the data.
+A row that was kept with more seeds stays: tables grow run by run, on one machine or another. Only numbers are kept: no
+title, no picture, no user of the data.
 """
 
 from __future__ import annotations
@@ -44,14 +45,19 @@ SLICED = ("beauty-time",)
 """Tables that are printed by slice as well."""
 PAIRED = ("beauty-models", "beauty-dmesr", "bazaar-dmesr")
 """Tables whose paired differences are printed as well."""
+SAME = ("split", "candidates", "events")
+"""What two rows have in common where they are about the same question."""
 
 
 def keep(project: Path, name: str) -> None:
     report = Report.read(project / "report.json")
     for row in report.models:
-        storage.write_json(
-            RESULTS / name / f"{re.sub(r'[^a-z0-9]+', '-', row.name.lower()).strip('-')}.json", kept(row, report)
-        )
+        path = RESULTS / name / f"{re.sub(r'[^a-z0-9]+', '-', row.name.lower()).strip('-')}.json"
+        new, earlier = kept(row, report), storage.read_json(path) if path.exists() else None
+        if earlier and len(earlier["seeds"]) > len(row.seeds) and all(earlier[key] == new[key] for key in SAME):
+            print(f"{row.name}: kept as it was, with {len(earlier['seeds'])} seeds; this report has {len(row.seeds)}")
+            continue
+        storage.write_json(path, new)
 
 
 def kept(row: ModelRow, report: Report) -> dict[str, Any]:
