@@ -32,6 +32,8 @@ EXPECTED = {
         "dmesr on gru4rec (attributes + id)": 1,
         "dmesr on bert4rec (attributes + id)": 1,
         "dmesr on sasrec (descriptions + attributes + id), stand-in descriptions": 1,
+        "dmesr on gru4rec (descriptions + attributes + id), stand-in descriptions": 1,
+        "dmesr on bert4rec (descriptions + attributes + id), stand-in descriptions": 1,
     },
     "bazaar-dmesr": {"sasrec (id)": 3, "dmesr on sasrec (descriptions + attributes + id)": 3},
     "ml-latest-small-posters": {

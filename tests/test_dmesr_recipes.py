@@ -23,7 +23,7 @@ from tests.worlds import facts, taught
 RECIPES = Path(__file__).parents[1] / "recipes" / "dmesr"
 FULL = (*DESCRIPTIONS, ATTRIBUTES)
 GRU, BERT = {"backbone": "gru4rec", "depth": 1}, {"backbone": "bert4rec", "dropout": 0.2}
-SLOW = ("bert4rec", "fine_only_bert4rec", "fine_id_view_bert4rec", "plain_bert4rec")
+SLOW = ("bert4rec", "fine_only_bert4rec", "fine_id_view_bert4rec", "id_view_bert4rec", "plain_bert4rec")
 """Masked rows teach more slowly: more epochs, more patience, and the dropout of the plain model."""
 CHANGES = {
     "full": {},
@@ -49,6 +49,8 @@ CHANGES = {
     "fine_id_view": {"items": (ATTRIBUTES, "id")},
     "fine_id_view_gru4rec": GRU | {"items": (ATTRIBUTES, "id")},
     "fine_id_view_bert4rec": BERT | {"items": (ATTRIBUTES, "id")},
+    "id_view_gru4rec": GRU | {"items": (*FULL, "id")},
+    "id_view_bert4rec": BERT | {"items": (*FULL, "id")},
     "group": {"max_length": 200, "heads": 1, "objective": "bce"},
     "bce": {"objective": "bce"},
 }
