@@ -2,7 +2,7 @@
 #   make demo        the main job on the planted bazaar; prints where the report lies
 #   make test        the test suite
 #   make check       ruff, mypy --strict, the layer test
-#   make test-slow   the thorough checks
+#   make test-slow   the thorough checks; MEDLEY_SERVING_PYTHON=<a Python with transformers[serving]> for a served model's
 #   make bench       the benchmarks that take minutes; writes benchmarks/RESULTS.md
 #   make bench-peers SASRec beside other libraries, in environments of their own (hours; BEAUTY=<raw files> for that log)
 # TORCH_INDEX=<url> takes torch from another index, such as a CPU-only or a CUDA build.

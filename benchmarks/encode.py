@@ -6,8 +6,8 @@
 
 MiniLM is asked for texts; TF-IDF is fitted and asked; descriptors are fitted and asked. Seconds are those of encoding:
 the store, the table and the making of each content (twice: it is hashed, then encoded) are included; imports, the
-opening of a model and the fit are not. Memory is the largest resident size of the whole process; "base" is the same
-before the first content.
+opening of a model and the fit are not. Memory is the largest resident size of the whole process, the fit included;
+"base" is the same after the fit and one content, so that what encoding adds is the difference.
 """
 
 from __future__ import annotations

@@ -138,7 +138,9 @@ class Handler(BaseHTTPRequestHandler):
         self.send(b"{}", 302, Location="http://127.0.0.1:9/v1")
 
     def do_echo(self, number: int) -> None:
-        self.send(self.chat(f"Your header was {self.headers.get('Authorization')}, number {number}.", number))
+        told = json.loads(self.chat(f"Your header was {self.headers.get('Authorization')}, number {number}.", number))
+        told["choices"][0]["finish_reason"] = self.headers.get("Authorization")
+        self.send(json.dumps(told).encode())
 
     def do_echo500(self, number: int) -> None:
         self.error(500, f"broken at {self.headers.get('Authorization')}")

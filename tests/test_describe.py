@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from medleyrec.cli.app import app
 from medleyrec.features.describe.answers import Answer
 from medleyrec.features.describe.log import AnswerLog
 from medleyrec.features.describe.prompts import read_prompts
@@ -104,6 +105,12 @@ def test_answers_outlive_a_dataset(tmp_path, project):
         ("a.jsonl", '{"item_id": 1}', "lacks view, text"),
         ("a.jsonl", '{"item_id": 1, "view": "text", "text": "x"}\n{', "line 2: not JSON"),
         ("a.jsonl", "[1]", "lacks"),
+        (
+            "a.jsonl",
+            '{"item_id": "000", "view": "text", "text": {"a": 1}}',
+            "row 1: the text {'a': 1} is no text; write",
+        ),
+        ("a.jsonl", '{"item_id": ["000"], "view": "text", "text": "x"}', "row 1: the item_id ['000'] is no text"),
         ("a.jsonl", '{"item_id": ' + "9" * 5000 + ', "view": "text", "text": "x"}', "line 1: not JSON"),
         ("a.parquet", "PAR1", "cannot be read as Parquet"),
         ("a.xlsx", "", "does not end in"),
@@ -172,6 +179,9 @@ def test_one_origin_speaks_for_all_and_which_is_no_accident(tmp_path, project):
         run_choice(project, "third")
     assert "no descriptions of 'third'" in str(caught.value)
     assert "'first via endpoint'" in str(caught.value)
+    with pytest.raises(InputError, match="no descriptions of ''"):
+        run_choice(project, "")
+    assert described_origins(project) == {"described_text": "second via endpoint"}
 
 
 def test_without_a_complete_one_the_most_answers_win(project):
@@ -181,6 +191,31 @@ def test_without_a_complete_one_the_most_answers_win(project):
     told = " ".join(report(project))
     assert "described_text: 2 of 3 items described, 66.7%." in told
     assert "no item has a picture" in told
+
+
+def test_what_a_file_lacks_is_mended_in_the_file(tmp_path, project):
+    run_given(project, write(tmp_path / "mine.csv", ROWS), Told())
+    told = " ".join(report(project))
+    assert "1 were empty; what cannot be used is replaced by mending that file and giving it again." in told
+    assert "--retry" not in told
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--template", "--limit", "2"], "--limit is about asking a model; give --url or --local with it"),
+        (["--template", "--budget", "0"], "--budget is about asking a model"),
+        (["--answers", "a.csv", "--prompts", "nofile.toml"], "--prompts is about asking a model"),
+        (["--template", "--model", "m"], "--model is about asking a model"),
+        (["--local", "m", "--model", "n"], "--model is about an endpoint; give --url with it"),
+        (["--answers", "a.csv", "--views", "text"], "--views is not for answers that you have"),
+    ],
+)
+def test_options_that_nothing_would_read_are_refused(project, options, sentence):
+    with pytest.raises(InputError) as caught:
+        app([*("describe", str(project)), *options], standalone_mode=False)
+    assert sentence in str(caught.value)
+    assert not descriptions_folder(project).exists()
 
 
 def medley(*args):

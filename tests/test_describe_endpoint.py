@@ -6,9 +6,12 @@ import os
 import subprocess
 import sys
 import traceback
+from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from medleyrec.features.describe.log import AnswerLog
 from medleyrec.features.describe.pace import Pace
@@ -278,6 +281,11 @@ def test_pictures_arrive_small_and_as_what_they_are(tmp_path):
     head, _, coded = data_url(jpeg).partition(",")
     assert head == "data:image/jpeg;base64"
     assert base64.b64decode(coded) == jpeg
+    noise = np.random.default_rng(0).integers(0, 256, (7, 7, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
+    file = BytesIO()
+    Image.fromarray(noise).save(file, "PNG")
+    sent = np.asarray(Image.open(BytesIO(small_jpeg(file.getvalue(), 56))), np.int64)
+    assert np.abs(sent - noise).mean() < 15, "and a model can make them out"
     contents = [body["messages"][-1]["content"] for body in bodies(project, side=56)]
     assert [type(c) for c in contents] == [list, str, list], "picture, text, both"
     assert contents[0][0]["image_url"]["url"] == data_url(jpeg)
@@ -325,7 +333,7 @@ def test_limits_stop_in_time(tmp_path, server, count):
     spent = 110 * (count() - 5) / 1e6
     assert spent <= 0.0011
     assert count() == 12, "the true sizes count, not the most"
-    assert "about 0.00 at the prices given" in str(told)
+    assert f"about {spent:.5f} at the prices given" in str(told)
     ask(project, server.url, model="b", limits=Limits(tokens=700))
     assert 12 + 3 <= count() <= 12 + 6
     for prices in (Prices(), Prices(into=1.0), Prices(out=1.0)):  # what is left out is not free
@@ -383,6 +391,27 @@ def test_keys_and_passwords_reach_nothing_that_is_written(tmp_path, server, monk
     coded = base64.b64encode(f"maria:{PASSWORD}".encode()).decode()
     for secret in (KEY, PASSWORD, "pa55%20wo%2Frd", coded, "quer7secret", USER):
         assert secret.encode() not in everything
+
+
+@pytest.mark.parametrize(
+    "body", [{"api_key": KEY}, {"extra": [{"X-Auth-Token": KEY}]}, {"Authorization": f"Bearer {KEY}"}, {"token": KEY}]
+)
+def test_a_key_in_the_settings_is_refused_and_not_repeated(tmp_path, server, count, body):
+    project = make_shop(tmp_path, ["a chair"])
+    with pytest.raises(InputError, match=r"describe\.body holds .*looks like a key.*--key-env") as caught:
+        ask(project, server.url, body=body)
+    assert KEY not in str(caught.value)
+    assert count() == 0
+    assert not (project / "descriptions").exists()
+    fine = {
+        "stop_token_ids": [1],
+        "guided_decoding_backend": "x",
+        "logit_bias": {},
+        "top_k": 1,
+        "prompt_cache_key": "a",
+    }
+    ask(project, server.url, body=fine)
+    assert count() == 1
 
 
 @pytest.mark.parametrize(("name", "key"), [(KEY, ""), ("NOT_THERE", ""), (None, KEY + " \n x")])

@@ -77,6 +77,16 @@ def test_items_that_nobody_chose_are_the_views_that_are_there(shop):
     assert resolved(unsaid).model.settings["items"] == ["id"]
 
 
+def test_descriptions_that_are_not_encoded_are_told(shop):
+    told = Told()
+    run_train(experiment(shop, items=["attributes"]), told)
+    assert "are not encoded" not in str(told)
+    for view in DESCRIPTIONS:
+        shutil.rmtree(next((shop / "dataset" / "features").glob(f"*/{view}")))
+    run_train(experiment(shop, items=["attributes"], width=4), told)
+    assert "The items' descriptions (of template (stand-in)) are not encoded, so this trains without" in str(told)
+
+
 def test_another_encoder_is_told_and_items_are_named(shop):
     told = Told()
     run_encode(load_experiment(experiment(shop).project), told)
@@ -84,8 +94,10 @@ def test_another_encoder_is_told_and_items_are_named(shop):
     np.save(shop / "mine.npy", np.eye(12, dtype=np.float32))
     run_vectors(experiment(shop), shop / "mine.npy", told, table="attributes", in_order=True)
     assert "attributes is now made by imported-mine, which was tfidf-svd: runs" in str(told)
+    assert "(`medley encode` with --text tfidf-svd goes back)" in str(told)
     run_encode(experiment(shop), told)
     assert "attributes is now made by tfidf-svd, which was imported-mine: runs" in str(told)
+    assert "with --text imported:mine goes back)" in str(told)
     with_blank = answers(shop / "some.csv", **{"03": ""})
     run_given(shop, with_blank, Told())
     run_encode(experiment(shop), told)

@@ -96,6 +96,22 @@ def test_the_command_line_takes_any_model(shop, models):
     }
 
 
+def test_another_encoder_and_other_settings_are_told_with_the_way_back(shop, models):
+    heard = shop.listener = Heard()
+    for text, pooling in (("bert", "cls"), ("bert", "last"), ("siglip", "auto")):
+        settings = {"pooling": pooling}
+        shop.encode(text=str(models / text), image="none", text_settings=settings)
+    changes = [said for said in heard.said if "former vectors" in said]
+    assert changes[0].startswith("text is made anew by bert, with other settings, weights or vectors than before")
+    assert changes[1].startswith(
+        "text is now made by siglip, which was bert: runs trained on the former vectors fit no"
+    )
+    assert changes[1].endswith("(`medley encode` with --text PATH/bert goes back).")
+    shop.encode(text="none", image=str(models / "dinov2"))
+    shop.encode(text="none")
+    assert heard.said[-2].endswith("(`medley encode` with --image PATH/dinov2 goes back).")
+
+
 def test_from_python_and_back_to_the_encoder_that_made_a_table(shop, models):
     told = shop.encode(text=str(models / "siglip"), image=str(models / "siglip"))
     assert {name: report.encoder for name, report in told.items()} == {"text": "siglip", "image": "siglip"}

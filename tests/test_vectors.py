@@ -189,6 +189,7 @@ def test_rows_without_ids_are_refused_unless_they_are_said_to_be_in_order(shop, 
         (ROWS, [*IDS[:-1], "i03"], "the id 'i03' is there twice, in rows 4 and 12; leave one of them out"),
         (np.where(ROWS[4, 2] == ROWS, np.nan, ROWS), IDS, r"item 'i04' \(row 5\) holds nan at place 3; mend it"),
         (np.where(ROWS[7, 0] == ROWS, -np.inf, ROWS), IDS, r"item 'i07' \(row 8\) holds -inf at place 1"),
+        (ROWS, [*IDS[:-1], ""], "the id in row 12 is empty; fill it in or leave the row out"),
         (ROWS, [*IDS[:-1], "\ud800"], r"the id '\\ud800' in row 12 is no valid Unicode"),
         (ROWS[:, 0], IDS, r"the shape \(12,\); a table of \(items, numbers\) is needed"),
         (ROWS[:, :0], IDS, r"the shape \(12, 0\); 1 to 65,536 numbers per item are needed"),
@@ -214,6 +215,20 @@ def test_absent_numbers_and_lists_are_named(tmp_path):
     pq.write_table(pa.table({"item_id": ["a", "b"], "v": [[1.0, 2], None]}), tmp_path / "n.parquet")
     with pytest.raises(InputError, match=r"item 'b' \(row 2\) has 0 numbers"):
         read_vectors(tmp_path / "n.parquet")
+
+
+def test_numbers_that_float32_cannot_hold(tmp_path):
+    for rows in ([[2**60 + 1, 3], [1, 2]], [[1e300, 1e300], [0.5, 1e-300]]):
+        pq.write_table(pa.table({"item_id": ["a", "b"], "v": rows}), tmp_path / "v.parquet")
+        vectors, ids = read_vectors(tmp_path / "v.parquet")
+        encoder = ImportedEncoder.of("mine", Given(ids, vectors))
+        np.testing.assert_allclose(encoder.vectors, unit(np.array(rows) / np.max(rows, 1, keepdims=True)), atol=1e-3)
+
+
+def test_ids_beside_a_tensor_that_are_no_list(tmp_path):
+    torch.save({"item_ids": 5, "v": torch.ones(2, 3)}, tmp_path / "v.pt")
+    with pytest.raises(InputError, match="the ids beside the vectors are '5', not a list; save one id for each vector"):
+        read_vectors(tmp_path / "v.pt")
 
 
 def test_unknown_and_missing_and_zero_rows_are_told(shop, tmp_path):
@@ -316,6 +331,11 @@ def test_the_encoder_of_the_table_is_kept(shop, tmp_path):
 def test_the_same_again_does_nothing_and_other_vectors_replace(shop, tmp_path):
     imported(shop, saved(tmp_path, ".parquet"))
     assert imported(shop, saved(tmp_path, ".parquet")).unchanged
-    imported(shop, saved(tmp_path, ".parquet", -ROWS))
+    heard = Heard()
+    imported(shop, saved(tmp_path, ".parquet", -ROWS), listener=heard)
+    again = (
+        "text is made anew by imported-mine, with other settings, weights or vectors than before: runs trained on the"
+    )
+    assert heard.said[0].startswith(again)
     dataset, vectors, _ = opened(shop)
     np.testing.assert_allclose(vectors[dataset.item_rows["i00"]], -unit(ROWS)[0], atol=1e-3)

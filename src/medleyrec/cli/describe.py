@@ -71,9 +71,25 @@ def describe(
         return
     if sum((url is not None, local is not None, answers is not None, template)) > 1:
         raise InputError("give one of --url, --local, --answers and --template at a time")
-    for option, wanted in (("--dry-run", dry_run), ("--retry", bool(retry))):
-        if wanted and url is None and local is None:
-            raise InputError(f"{option} is about asking a model; give --url or --local with it")
+    asks = {
+        "--dry-run": dry_run,
+        "--retry": retry,
+        "--prompts": prompts,
+        "--order": order,
+        "--limit": limit,
+        "--budget": budget is not None,
+        "--max-calls": max_calls is not None,
+        "--max-tokens-total": max_tokens_total is not None,
+        "--price-in": price_in,
+        "--price-out": price_out,
+    }
+    reaches = {"--model": model, "--key-env": key_env, "--concurrency": concurrency}
+    if url is None and local is None:
+        _refuse(asks | reaches, "is about asking a model; give --url or --local with it")
+    if url is None:
+        _refuse(reaches, "is about an endpoint; give --url with it, or leave it out")
+    if answers is not None:
+        _refuse({"--views": views}, "is not for answers that you have: what the file holds is taken; leave it out")
     flags: dict[str, Any] = {"model": model, "order": order, "concurrency": concurrency}
     flags["views"] = None if views is None else [_view(part) for part in views.split(",") if part.strip()]
     flags = {name: value for name, value in flags.items() if value is not None}
@@ -120,6 +136,13 @@ def describe(
         raise InputError("no description came; see that the endpoint is up and --url is right, up to its /v1")
     if now and (series is not None or use is not None):
         say(f"Next: medley encode {target}")
+
+
+def _refuse(options: dict[str, Any], why: str) -> None:
+    """Options that would be passed over in silence."""
+    for option, given in options.items():
+        if given:
+            raise InputError(f"{option} {why}")
 
 
 def _view(text: str) -> str:

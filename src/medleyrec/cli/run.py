@@ -188,7 +188,10 @@ def models() -> None:
         say(f"[bold]{name}[/bold]  {first}", markup=True)
         for key, field in cls.Settings.model_fields.items():
             about = f"  {field.description}" if field.description else ""
-            say(f"    model.settings.{key} = {field.default!r}{about}")
+            default = f"{field.default!r}"
+            if key == "items" and cls.default_items:
+                default = f"those encoded of {cls.default_items!r}, else {default}"
+            say(f"    model.settings.{key} = {default}{about}")
     say(f"[bold]baselines[/bold]  {', '.join(BASELINES)}", markup=True)
 
 

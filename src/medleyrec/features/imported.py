@@ -154,6 +154,8 @@ def _check_shape(vectors: NDArray[Any]) -> None:
 def _check_ids(ids: list[str]) -> None:
     first: dict[str, int] = {}
     for row, name in enumerate(ids, start=1):
+        if not name:
+            raise InputError(f"the id in row {row} is empty; fill it in or leave the row out")
         if not _is_text(name):
             raise InputError(f"the id {name!r} in row {row} is no valid Unicode; no item has it: leave it out")
         if name in first:

@@ -166,10 +166,11 @@ def _listed(column: Any, ids: list[str]) -> Table:
 
 
 def _floats(column: Any) -> NDArray[Any]:
-    """Absent numbers become NaN, which the checks name."""
+    """Absent numbers become NaN, which the checks name; what float32 cannot hold stays float64."""
     import pyarrow as pa
 
-    found: NDArray[Any] = column.cast(pa.float32()).to_numpy()
+    narrow = pa.types.is_float16(column.type) or pa.types.is_float32(column.type)
+    found: NDArray[Any] = column.cast(pa.float32() if narrow else pa.float64(), safe=False).to_numpy()
     return found
 
 
@@ -192,4 +193,6 @@ def _table(found: Any) -> Table:
 
 
 def _plain(ids: Any) -> list[Any]:
+    if not (hasattr(ids, "tolist") or isinstance(ids, list | tuple)) or getattr(ids, "ndim", 1) != 1:
+        raise InputError(f"the ids beside the vectors are {str(ids)[:40]!r}, not a list; save one id for each vector")
     return list(ids.tolist()) if hasattr(ids, "tolist") else list(ids)

@@ -3,8 +3,9 @@
 Letters:  B rows   L positions   H width of a side   n items   K views of a side
 Over a row, C being its coarse sequence and F its fine one, each with learned positions of its own and a layer norm:
     Fhat = C + CA_1(query C, keys and values F)     Chat = F + CA_2(query F, keys and values C)
-Without the residual the query's sequence is not added. Without the norm, item rows start so small that every event is
-looked at alike, and attention learns slowly. Rows are left-aligned; a causal answer at t looks at the
+Norm and residual are ours: the paper's abstract speaks of bidirectional cross-attention alone, which is what is left
+without both. Without the residual the query's sequence is not added. Without the norm, item rows start so small that
+every event is looked at alike, and attention learns slowly. Rows are left-aligned; a causal answer at t looks at the
 events up to and including t, so padding on the right needs no mask. Only rows whose targets are masked, and whose
 `lengths` are given, are looked at both ways; their padding is hidden.
 """

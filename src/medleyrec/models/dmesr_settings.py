@@ -40,8 +40,8 @@ class DMESRSettings(Config):
         "vector asks its fine views, of which it needs two, such as field_title and field_brand; none: side by side",
     )
     cross_heads: int = Field(default=2, gt=0, description="of the attention between the views")
-    norm: bool = Field(default=True, description="a layer norm of both sequences before they ask each other")
-    residual: bool = Field(default=True, description="add the asking sequence to the answer of the other")
+    norm: bool = Field(default=True, description="a layer norm of both sequences before they ask each other; ours")
+    residual: bool = Field(default=True, description="add the asking sequence to the answer of the other; ours")
     align: Literal["all", "image-text", "none"] = Field(
         default="all",
         description="which pairs of coarse views are aligned; image-text: described_image with described_text alone",

@@ -22,8 +22,9 @@ from medleyrec.features import (
     open_features,
 )
 from medleyrec.features.describe.items import VALUES
+from medleyrec.models import model_class
 from medleyrec.recipes.contents import Attributes, Described, Field, Ids, Pictures, Texts, without_pictures
-from medleyrec.recipes.encoders import NONE, Encoders, check_encoder, origin_of
+from medleyrec.recipes.encoders import NONE, Encoders, called, check_encoder, origin_of
 from medleyrec.recipes.experiment import EncodeConfig, Experiment
 from medleyrec.recipes.listener import Listener
 from medleyrec.recipes.prepare import open_dataset
@@ -160,6 +161,22 @@ def stale_views(experiment: Experiment, split: Split, names: Sequence[str]) -> l
     return told
 
 
+def unencoded_descriptions(experiment: Experiment, split: Split) -> list[str]:
+    """A sentence where the model is made for descriptions, and the project's have not been encoded."""
+    from medleyrec.recipes.describe import origin_in_use
+
+    folder = features_folder(split)
+    meant = set(DESCRIPTIONS) & set(model_class(experiment.model.name).default_items)
+    if not meant or any((folder / view / "manifest.json").exists() for view in meant):
+        return []
+    if not (experiment.project / DESCRIPTIONS_FOLDER).is_dir():
+        return []
+    origin = origin_in_use(experiment.project, experiment.describe.use)
+    if not origin:
+        return []
+    return [f"The items' descriptions (of {origin}) are not encoded, so this trains without; `medley encode` does it."]
+
+
 def _encode(
     one: Wanted, encoders: Encoders, split: Split, store: VectorStore, listener: Listener, *, refit: bool
 ) -> FeatureReport:
@@ -174,12 +191,8 @@ def write_table(one: Wanted, encoder: Encoder, split: Split, store: VectorStore,
         listener.step(f"encode {one.table}", done, total)
 
     path = features_folder(split) / one.table / "manifest.json"
-    if path.exists() and (before := read_json(path)["encoder"]) != encoder.name:
-        option = f"--{one.modality}" if one.modality in (TEXT, PICTURE) else "--text"
-        listener.say(
-            f"{one.table} is now made by {encoder.name}, which was {before}: runs trained on the former vectors fit no "
-            f"more ({option} {before} goes back)."
-        )
+    if path.exists() and (told := _replaced(one.table, encoder, read_json(path))):
+        listener.say(told)
     origin = {**(origin_of(encoder) or {}), **({"written": one.written} if one.written else {})}
     report = encode_items(
         one.contents,
@@ -196,6 +209,20 @@ def write_table(one: Wanted, encoder: Encoder, split: Split, store: VectorStore,
         by = f" ({one.written})" if one.written else ""
         listener.say(f"{one.table}{by} covers {covered:.1%} of the {report.total:,} items.")
     return report
+
+
+def _replaced(table: str, encoder: Encoder, before: dict[str, Any]) -> str:
+    """A sentence where another encoder made the table before, or the same one otherwise; with the way back."""
+    if before["encoder"] == encoder.name and before["revision"] == encoder.revision:
+        return ""
+    if before["encoder"] == encoder.name:
+        change = f"is made anew by {encoder.name}, with other settings, weights or vectors than before"
+        return f"{table} {change}: runs trained on the former vectors fit no more."
+    option = PICTURE if table == PICTURE else TEXT
+    return (
+        f"{table} is now made by {encoder.name}, which was {before['encoder']}: runs trained on the former vectors fit "
+        f"no more (`medley encode` with --{option} {called(before)} goes back)."
+    )
 
 
 def features_folder(split: Split) -> Path:

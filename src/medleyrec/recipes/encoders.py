@@ -117,6 +117,18 @@ def check_encoder(name: str, modality: str) -> None:
         raise InputError(f"{name!r} encodes {own}, not {modality}")
 
 
+def called(manifest: dict[str, Any]) -> str:
+    """What `--text` or `--image` must be told to have the encoder of a table again."""
+    from medleyrec.features.pretrained import MODEL_NAMES
+
+    name, origin = str(manifest["encoder"]), manifest.get("origin", {})
+    if "imported" in origin:
+        return f"{IMPORTED}{origin['imported']}"
+    if name in ENCODERS or name in MODEL_NAMES or not origin.get("model"):
+        return name
+    return str(origin["model"]) if origin.get("commit") else f"PATH/{origin['model']}"
+
+
 def origin_of(encoder: Encoder) -> dict[str, Any] | None:
     """Where an encoder that was not fitted here is from."""
     origin: dict[str, Any] | None = getattr(encoder, "origin", None)

@@ -21,7 +21,7 @@ from medleyrec import storage
 from medleyrec.dataset.cuts import make_split
 from medleyrec.dataset.split import Split
 from medleyrec.evaluation.metrics import parse_metric
-from medleyrec.recipes.encode import stale_views
+from medleyrec.recipes.encode import stale_views, unencoded_descriptions
 from medleyrec.recipes.experiment import RUN_RECORD, Experiment
 from medleyrec.recipes.identity import identity_of, resolved
 from medleyrec.recipes.listener import Listener
@@ -60,7 +60,8 @@ def run_train(
     if experiment.train.plan:
         check_room(experiment, split)
     bench = workbench(experiment, split, record, refit=refit)
-    for note in (*bench.model.notes, *stale_views(experiment, split, record["items"])):
+    said = stale_views(experiment, split, record["items"]) + unencoded_descriptions(experiment, split)
+    for note in (*bench.model.notes, *said):
         listener.say(note)
     plan = _plan(folder, bench)
     for line in plan.lines() if plan is not None else ():

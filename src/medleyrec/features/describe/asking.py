@@ -20,7 +20,7 @@ from medleyrec.features.describe.pace import Clock, Pace
 from medleyrec.features.describe.plan import Plan, Progress
 from medleyrec.features.describe.prompts import read_prompts
 from medleyrec.features.describe.retry import Retry
-from medleyrec.features.describe.secret import Access, access
+from medleyrec.features.describe.secret import Access, access, key_field
 from medleyrec.features.describe.series import ENDPOINT, LENGTHS, LOCAL, AnswerSettings, Series
 from medleyrec.features.describe.work import Outcome, Work
 from medleyrec.schema import InputError
@@ -59,7 +59,12 @@ class Source:
 
 
 def source_of(settings: DescribeConfig, asking: Asking, say: Say) -> Source:
-    """Raises InputError where address, key, model or prompts cannot be used. Loads no model yet."""
+    """Raises InputError where address, key, model, prompts or body cannot be used. Loads no model yet."""
+    if field := key_field(settings.body):
+        raise InputError(
+            f"describe.body holds {field!r}, which looks like a key, and settings are kept beside the answers; give "
+            "keys by --key-env or within the address"
+        )
     prompts = read_prompts(asking.prompts)
     kept = AnswerSettings(**settings.model_dump(include=set(AnswerSettings.model_fields)))
     if asking.local is not None:

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from medleyrec.features.describe.ask import Prompt, StoppedError
-from medleyrec.features.describe.estimate import Prices
+from medleyrec.features.describe.estimate import Prices, amount
 from medleyrec.features.describe.pace import Pace
 
 
@@ -54,7 +54,7 @@ class Budget:
 
     def told(self) -> str:
         """For a reader, after a run."""
-        money = "" if self.prices == Prices() else f", about {self.money:,.2f} at the prices given"
+        money = "" if self.prices == Prices() else f", about {amount(self.money)} at the prices given"
         return f"{self.calls:,} calls took {self.tokens_in:,} tokens in and {self.tokens_out:,} out{money}."
 
     def lacking(self, call: Call) -> str | None:

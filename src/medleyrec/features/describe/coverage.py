@@ -89,7 +89,7 @@ def matching(log: AnswerLog, use: str | None) -> list[Series]:
     """Oldest first. Raises InputError where `use` names none."""
     if use is None:
         return list(log.series.values())
-    found = [s for s in log.series.values() if use in (s.name, s.origin, s.kind) or (use and s.id.startswith(use))]
+    found = [s for s in log.series.values() if use and (use in (s.name, s.origin, s.kind) or s.id.startswith(use))]
     if not found:
         there = ", ".join(sorted({repr(s.origin) for s in log.series.values()})) or "none yet"
         raise InputError(f"no descriptions of {use!r} are in {log.folder}; there are: {there}")
@@ -110,7 +110,10 @@ def told(coverage: Coverage, views: Sequence[str] = DESCRIPTIONS) -> str:
     odd = [f"{total[status]:,} {named[status]}" for status in STATUSES if status != OK and total[status]]
     if odd:
         unused = any(total[s] for s in STATUSES if s not in USABLE)
-        again = "; what cannot be used is asked again with --retry refused,empty,failed" if unused else ""
+        mend = "is asked again with --retry refused,empty,failed"
+        if coverage.series.kind == FILE:
+            mend = "is replaced by mending that file and giving it again"
+        again = f"; what cannot be used {mend}" if unused else ""
         sentences.append(f"Of the answers, {', '.join(odd)}{again}.")
     return " ".join(sentences)
 

@@ -28,6 +28,13 @@ def call_tokens(texts: Iterable[str], side: int | None) -> int:
     return FRAME + picture + sum(map(text_tokens, texts))
 
 
+def amount(money: float) -> str:
+    """For a reader: two decimals, or two digits of what is less than one."""
+    if money >= 1 or money <= 0:
+        return f"{money:,.2f}"
+    return f"{money:.{1 - math.floor(math.log10(money))}f}"
+
+
 @dataclass(frozen=True, slots=True)
 class Measured:
     """Mean tokens of calls that told them."""

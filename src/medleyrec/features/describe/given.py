@@ -31,6 +31,9 @@ def read_answers(path: Path) -> Iterator[Row]:
             raise InputError(f"{path}, row {number}: the view {view!r} is none of {', '.join(DESCRIPTIONS)}; mend it")
         if item is None or str(item) == "":
             raise InputError(f"{path}, row {number}: the {ITEM} is empty; fill it in or drop the row")
+        if isinstance(item, dict | list) or not isinstance(text, str | int | float | None):
+            odd, wanted = (ITEM, item) if isinstance(item, dict | list) else (ANSWER, text)
+            raise InputError(f"{path}, row {number}: the {odd} {_shown(wanted)} is no text; write one in quotes")
         if before := seen.get((str(item), view)):
             raise InputError(
                 f"{path}, row {number}: {ITEM} {str(item)!r} has an answer for {view} in row {before} already; keep one"
@@ -86,6 +89,10 @@ def _check(path: Path, names: Any) -> None:
     lacking = [name for name in COLUMNS if name not in names]
     if lacking:
         raise InputError(f"{path} lacks {', '.join(lacking)}; it needs the columns {', '.join(COLUMNS)}")
+
+
+def _shown(value: Any) -> str:
+    return repr(value)[:60]
 
 
 def _line(error: Exception) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from medleyrec.features.describe.estimate import Measured, Prices, call_tokens, measured
+from medleyrec.features.describe.estimate import Measured, Prices, amount, call_tokens, measured
 from medleyrec.features.describe.items import Items
 from medleyrec.features.describe.log import AnswerLog
 from medleyrec.features.describe.series import AnswerSettings, Question, Series
@@ -68,7 +68,7 @@ class Plan:
         most = "" if self.calls.keys() <= self.known.keys() else "at most "
         basis = "by the answers so far" if self.known else "estimated"
         money = prices.of(into, out)
-        cost = f" This costs about {money:,.2f} at the prices given." if prices != Prices() else ""
+        cost = f" This costs about {amount(money)} at the prices given." if prices != Prices() else ""
         return (
             f"{len(self):,} calls to be made ({calls}); {self.answered:,} questions are answered already. "
             f"About {into:,} tokens in and {most}{out:,} out ({basis}).{cost}"

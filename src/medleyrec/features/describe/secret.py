@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit, urlunsplit
 
 from medleyrec.schema import InputError
@@ -17,6 +18,11 @@ HIDDEN = "[hidden]"
 WRONG_URL = "--url is not an address such as http://localhost:8000/v1; mend it"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _TELLING = re.compile(r"key|token|secret|sig|pass|auth|code", re.IGNORECASE)
+_KEY_FIELD = re.compile(
+    r"(?:^|[_-])(?:(?:api|access|auth|secret|private)[_-]?key|secret|password|passwd|auth|authorization|bearer"
+    r"|credentials?|(?:api|access|auth)[_-]?token)$|^(?:key|token)$",
+    re.IGNORECASE,
+)
 _SHORTEST = 4
 """Characters; what is shorter is no secret worth the name, and would be cut out of ordinary words."""
 
@@ -56,6 +62,16 @@ class Access:
         for secret in self._secrets:
             text = text.replace(secret, HIDDEN)
         return text
+
+
+def key_field(value: Any) -> str | None:
+    """The first field within `value` whose name says that it holds a key or a password."""
+    if isinstance(value, Mapping):
+        named = next((name for name in value if isinstance(name, str) and _KEY_FIELD.search(name)), None)
+        return named or key_field(list(value.values()))
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return next((found for one in value if (found := key_field(one))), None)
+    return None
 
 
 def access(url: str, key_env: str | None, environment: Mapping[str, str]) -> Access:
