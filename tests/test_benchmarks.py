@@ -385,7 +385,7 @@ def test_an_interrupted_run_over_encoders_goes_on(tmp_path, monkeypatch, capsys)
     def run(command, **_):
         asked.append(tuple(command[-2:]))
         row = {"encoder": command[-2], "items": int(command[-1]), "seconds": 1.0, "items_per_second": 2.0}
-        return SimpleNamespace(stdout=json.dumps(row | {"peak_mib": 3, "base_mib": 4}))
+        return SimpleNamespace(stdout=json.dumps(row | {"peak_mib": 3, "base_mib": 4, "times_peer": 5, "peer": "p"}))
 
     monkeypatch.setattr(encode.subprocess, "run", run)
     words = ["encode", "--minilm", "5", "--tfidf", "7", "--descriptors", "--model", "m", "--out", str(path)]
@@ -398,7 +398,9 @@ def test_an_interrupted_run_over_encoders_goes_on(tmp_path, monkeypatch, capsys)
     storage.write_json(path, storage.read_json(path) | {"versions": "others"})
     encode.main()
     assert asked == [("minilm", "5"), ("tfidf", "7")], "figures of other versions are not mixed in"
-    assert "2 items/s" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "2 items/s" in told
+    assert "5 times p" in told
 
 
 def test_the_page_is_the_one_of_the_kept_figures():
