@@ -3,6 +3,7 @@
 import asyncio
 import json
 import math
+from base64 import b64encode
 from datetime import date
 from email.utils import formatdate
 
@@ -462,6 +463,7 @@ def test_an_address_is_called_without_its_password_and_shown_without_its_query()
     assert found.header.startswith("Basic "), "what the address says wins"
     assert "sk-1" not in repr(found)
     assert found.scrub("p@ss p%40ss abcdef sk-1 2") == "[hidden] [hidden] [hidden] [hidden] 2"
+    assert found.scrub(b64encode(b"abcdef").decode()) == "[hidden]"
     assert access("http://h/v1/chat/completions", None, {}).address == "http://h/v1/chat/completions"
     assert access("http://h/v1", None, {"OPENAI_API_KEY": " k3y\n"}).header == "Bearer k3y"
     assert access("http://h/v1", None, {"OPENAI_API_KEY": "k3yk3y"}).open

@@ -46,7 +46,7 @@ class Access:
         queried = [value for name, value in [*parse_qsl(parts.query), *raw] if _TELLING.search(name)]
         secret = parts.password or parts.username or ""  # a key often stands where the user's name would
         known = [key or "", secret, unquote(secret), basic, *queried]
-        told = {form for secret in known for form in (secret, quote(secret, safe=""))}
+        told = {form for secret in known for form in (secret, quote(secret, safe=""), _coded(secret))}
         self._secrets = sorted((s for s in told if len(s) >= _SHORTEST), key=len, reverse=True)
 
     def __repr__(self) -> str:
@@ -97,6 +97,10 @@ def _split(url: str) -> SplitResult:
     if parts.scheme not in ("http", "https") or not parts.hostname or port == 0 or not printable:
         raise InputError(WRONG_URL)
     return parts
+
+
+def _coded(text: str) -> str:
+    return base64.b64encode(text.encode()).decode("ascii").rstrip("=")
 
 
 def _header(parts: SplitResult, key: str | None) -> tuple[str, str]:
