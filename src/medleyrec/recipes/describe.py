@@ -57,7 +57,7 @@ def _chosen(project: Path, items: Items, use: str | None) -> tuple[AnswerLog, Co
 
 def chosen_before(project: Path) -> str | None:
     path = descriptions_folder(project) / CHOICE
-    return str(storage.read_json(path)["use"]) if path.exists() else None
+    return str(storage.read_json(path)["use"]) or None if path.exists() else None
 
 
 def origin_in_use(project: Path, use: str | None = None) -> str:
