@@ -115,21 +115,23 @@ def measure(kind: str, count: int, model: str) -> dict[str, Any]:
 def by_peer(kind: str, contents: Generated, model: str, width: int) -> float:
     """Items/s."""
     some = [contents[i] for i in range(min(len(contents), PEERS[kind][1]))]
-    ask = {"minilm": sentences, "tfidf": plain_tfidf, "descriptors": seen}[kind](some, model, width)
+    ask = {"minilm": sentence_transformers, "tfidf": scikit_learn, "descriptors": scikit_image}[kind](
+        some, model, width
+    )
     ask(some[:64])
     begun = time.perf_counter()
     ask(some)
     return len(some) / (time.perf_counter() - begun)
 
 
-def sentences(_: Sequence[bytes], model: str, __: int) -> Callable[[Sequence[bytes]], Any]:
+def sentence_transformers(_: Sequence[bytes], model: str, __: int) -> Callable[[Sequence[bytes]], Any]:
     from sentence_transformers import SentenceTransformer
 
     peer = SentenceTransformer(model, device="cpu")
     return lambda texts: peer.encode([t.decode() for t in texts], batch_size=32, show_progress_bar=False)
 
 
-def plain_tfidf(some: Sequence[bytes], _: str, width: int) -> Callable[[Sequence[bytes]], Any]:
+def scikit_learn(some: Sequence[bytes], _: str, width: int) -> Callable[[Sequence[bytes]], Any]:
     from sklearn.decomposition import TruncatedSVD
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.pipeline import make_pipeline
@@ -139,7 +141,7 @@ def plain_tfidf(some: Sequence[bytes], _: str, width: int) -> Callable[[Sequence
     return lambda texts: peer.transform([t.decode() for t in texts])
 
 
-def seen(*_: Any) -> Callable[[Sequence[bytes]], Any]:
+def scikit_image(*_: Any) -> Callable[[Sequence[bytes]], Any]:
     from PIL import Image
     from skimage.color import rgb2gray, rgb2hsv, rgb2lab
     from skimage.feature import hog, local_binary_pattern
@@ -207,10 +209,10 @@ def main() -> None:
 
 
 def found(path: Path | None) -> dict[tuple[str, int], dict[str, Any]]:
-    """Rows that an interrupted or a shorter run of the same machine and versions left."""
+    """Rows that an interrupted or a shorter run of the same machine and versions left, each beside its peer."""
     before = storage.read_json(path) if path and path.exists() else {}
     same = all(before.get(name) == value for name, value in about().items())
-    return {(row["encoder"], row["items"]): row for row in before.get("rows", []) if same}
+    return {(row["encoder"], row["items"]): row for row in before.get("rows", []) if same and "times_peer" in row}
 
 
 def told(row: dict[str, Any]) -> str:

@@ -398,6 +398,11 @@ def test_an_interrupted_run_over_encoders_goes_on(tmp_path, monkeypatch, capsys)
     storage.write_json(path, storage.read_json(path) | {"versions": "others"})
     encode.main()
     assert asked == [("minilm", "5"), ("tfidf", "7")], "figures of other versions are not mixed in"
+    kept = storage.read_json(path)
+    storage.write_json(path, kept | {"rows": [{n: v for n, v in r.items() if n != "times_peer"} for r in kept["rows"]]})
+    asked.clear()
+    encode.main()
+    assert asked == [("minilm", "5"), ("tfidf", "7")], "nor are rows without a peer"
     told = capsys.readouterr().out
     assert "2 items/s" in told
     assert "5 times p" in told

@@ -182,6 +182,8 @@ def test_one_origin_speaks_for_all_and_which_is_no_accident(tmp_path, project):
     with pytest.raises(InputError, match="no descriptions of ''"):
         run_choice(project, "")
     assert described_origins(project) == {"described_text": "second via endpoint"}
+    (descriptions_folder(project) / "choice.json").write_text('{"use": ""}')
+    assert set(described_origins(project).values()) == {"template (stand-in)"}, "no name is no choice"
 
 
 def test_without_a_complete_one_the_most_answers_win(project):

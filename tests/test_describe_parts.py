@@ -13,7 +13,7 @@ from medleyrec.features.describe.answers import Reply, judged
 from medleyrec.features.describe.ask import AgainError, Prompt, StoppedError
 from medleyrec.features.describe.budget import Budget, Call, Gate, Limits, SpentError
 from medleyrec.features.describe.config import DescribeConfig
-from medleyrec.features.describe.estimate import Prices, call_tokens, measured, text_tokens
+from medleyrec.features.describe.estimate import Prices, amount, call_tokens, measured, text_tokens
 from medleyrec.features.describe.items import Item
 from medleyrec.features.describe.log import Stored
 from medleyrec.features.describe.pace import Clock, Pace
@@ -425,6 +425,17 @@ def test_what_an_endpoint_says_of_an_error_is_one_short_line():
     assert error_message(b'{"error": "plain"}') == "plain"
     assert len(error_message(json.dumps({"error": "x" * 10_000}).encode())) == 200
     assert error_message(b"<html>") == ""
+
+
+def test_small_amounts_are_not_told_as_nothing():
+    assert [amount(m) for m in (0.0, 0.0045, 0.0132, 0.5, 1.0, 1234.5)] == [
+        "0.00",
+        "0.0045",
+        "0.013",
+        "0.50",
+        "1.00",
+        "1,234.50",
+    ]
 
 
 def test_no_part_of_a_key_is_left_where_a_message_is_cut():

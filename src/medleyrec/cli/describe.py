@@ -71,7 +71,7 @@ def describe(
         return
     if sum((url is not None, local is not None, answers is not None, template)) > 1:
         raise InputError("give one of --url, --local, --answers and --template at a time")
-    asks = {
+    asking_options = {
         "--dry-run": dry_run,
         "--retry": retry,
         "--prompts": prompts,
@@ -83,11 +83,11 @@ def describe(
         "--price-in": price_in,
         "--price-out": price_out,
     }
-    reaches = {"--model": model, "--key-env": key_env, "--concurrency": concurrency}
+    endpoint_options = {"--model": model, "--key-env": key_env, "--concurrency": concurrency}
     if url is None and local is None:
-        _refuse(asks | reaches, "is about asking a model; give --url or --local with it")
+        _refuse(asking_options | endpoint_options, "is about asking a model; give --url or --local with it")
     if url is None:
-        _refuse(reaches, "is about an endpoint; give --url with it, or leave it out")
+        _refuse(endpoint_options, "is about an endpoint; give --url with it, or leave it out")
     if answers is not None:
         _refuse({"--views": views}, "is not for answers that you have: what the file holds is taken; leave it out")
     flags: dict[str, Any] = {"model": model, "order": order, "concurrency": concurrency}

@@ -46,7 +46,7 @@ class Access:
         queried = [value for name, value in [*parse_qsl(parts.query), *raw] if _TELLING.search(name)]
         secret = parts.password or parts.username or ""  # a key often stands where the user's name would
         known = [key or "", secret, unquote(secret), basic, *queried]
-        told = {form for secret in known for form in (secret, quote(secret, safe=""), _coded(secret))}
+        told = {form for secret in known for form in (secret, quote(secret, safe=""), _coded(secret).rstrip("="))}
         self._secrets = sorted((s for s in told if len(s) >= _SHORTEST), key=len, reverse=True)
 
     def __repr__(self) -> str:
@@ -100,13 +100,13 @@ def _split(url: str) -> SplitResult:
 
 
 def _coded(text: str) -> str:
-    return base64.b64encode(text.encode()).decode("ascii").rstrip("=")
+    return base64.b64encode(text.encode()).decode("ascii")
 
 
 def _header(parts: SplitResult, key: str | None) -> tuple[str, str]:
     """(the header's value, the coded secret in it); user and password of the address win over a key."""
     if parts.username or parts.password:
         pair = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
-        coded = base64.b64encode(pair.encode()).decode("ascii")
+        coded = _coded(pair)
         return f"Basic {coded}", coded
     return (f"Bearer {key}", "") if key else ("", "")
