@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-from medleyrec.features import descriptors
+from medleyrec.features import descriptors, image
 from medleyrec.features.decode import EMPTY, UNKNOWN, UnreadableError, read_picture
 from medleyrec.features.descriptors import describe
 from medleyrec.features.image import DescriptorEncoder, _principal
@@ -230,7 +230,7 @@ def test_what_pillow_says_of_a_damaged_tiff_stays_inside():
 
 
 def likeness(a, b, block):
-    a, b = (describe(read_picture(saved(x), 96, MAX_PIXELS))[block] for x in (a, b))
+    a, b = describe(np.stack([read_picture(saved(x), 96, MAX_PIXELS) for x in (a, b)]))[block]
     return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
 
 
@@ -245,7 +245,7 @@ def test_colour_sees_colour_and_edges_see_shape():
 def test_texture_sees_the_direction_of_stripes():
     across, down = np.zeros((96, 96, 3), np.uint8), np.zeros((96, 96, 3), np.uint8)
     across[::4], across[1::4], down[:, ::4], down[:, 1::4] = 255, 255, 255, 255
-    a, b, moved = (describe(p)["texture"] for p in (across, down, np.roll(across, 3, axis=0)))
+    a, b, moved = describe(np.stack([across, down, np.roll(across, 3, axis=0)]))["texture"]
     assert a @ moved > 0.95 * (a @ a)
     assert a @ b < 0.7 * (a @ a)
 
@@ -267,35 +267,90 @@ def test_principal_components_are_those_of_the_svd_with_the_peak_positive(shape)
     assert (found.max(axis=1) == np.abs(found).max(axis=1)).all()
 
 
+def test_edges_are_those_of_scikit_image():
+    from skimage.feature import hog
+
+    rng = np.random.default_rng(0)
+    flat, steps = np.full((96, 96), 7), np.repeat(np.repeat(rng.integers(0, 3, (12, 12)) * 120, 8, axis=0), 8, axis=1)
+    grey = np.stack([rng.integers(0, 256, (96, 96)), flat, steps, steps.T, np.arange(9216).reshape(96, 96) // 37])
+    grey = grey.astype(np.uint8)
+    options = {"orientations": 9, "pixels_per_cell": (16, 16), "cells_per_block": (2, 2), "transform_sqrt": True}
+    np.testing.assert_allclose(descriptors._edges(grey), [hog(g, **options) for g in grey], atol=1e-6)
+
+
+@pytest.mark.parametrize("side", [24, 30, 96])
+def test_no_picture_depends_on_its_neighbours(side):
+    pictures = np.random.default_rng(side).integers(0, 256, (5, side, side, 3), dtype=np.uint8)
+    pictures[1] = 0
+    together = describe(pictures)
+    for i in range(5):
+        for name, block in describe(pictures[i : i + 1]).items():
+            assert together[name][i].tobytes() == block[0].tobytes()
+            assert np.isfinite(block).all()
+
+
+def test_parts_of_a_batch_keep_their_order_and_their_reasons(monkeypatch):
+    pictures = [saved(drawn("circle", RED, i)) for i in range(-6, 8)]
+    encoder = DescriptorEncoder.fit(pictures)
+    mixed = [b"", *pictures[:3], b"no picture", *pictures[3:], b""]
+    whole = encoder.encode(mixed)
+    assert [i for i, reason in enumerate(whole.reasons) if reason] == [0, 4, len(mixed) - 1]
+    monkeypatch.setattr(image, "TOGETHER", 2)
+    parts = encoder.encode(mixed)
+    assert parts.reasons == whole.reasons
+    assert parts.vectors.tobytes() == whole.vectors.tobytes()
+    alone = np.concatenate([encoder.encode([content]).vectors for content in mixed])
+    assert alone.tobytes() == whole.vectors.tobytes()
+
+
 def test_histograms_worked_out_by_hand():
     bins = np.array([[0, 0, 1, 1], [0, 0, 1, 1], [2, 2, 0, 1], [2, 2, 0, 1]])
+    counts = descriptors._counts(np.stack([bins, bins.T]), 3, 2)
+    assert counts[0].tolist() == [[4, 0, 0], [0, 4, 0], [0, 0, 4], [2, 2, 0]]
+    assert counts[1].tolist() == [[4, 0, 0], [0, 0, 4], [0, 4, 0], [2, 2, 0]]
+    weighted = descriptors._counts(bins[None], 3, 1, np.arange(16.0).reshape(1, 4, 4))
+    assert weighted.tolist() == [[[0 + 1 + 4 + 5 + 10 + 14, 2 + 3 + 6 + 7 + 11 + 15, 8 + 9 + 12 + 13]]]
     np.testing.assert_allclose(
-        descriptors._histograms(bins, 3, 2) ** 2, [1, 0, 0, 0, 1, 0, 0, 0, 1, 0.5, 0.5, 0], atol=1e-7
+        descriptors._roots(counts[:1]) ** 2, [[1, 0, 0, 0, 1, 0, 0, 0, 1, 0.5, 0.5, 0]], atol=1e-7
     )
-    np.testing.assert_allclose(descriptors._histograms(bins, 3, 1) ** 2, np.array([6, 6, 4]) / 16, atol=1e-7)
 
 
 def test_colour_bins_of_known_colours():
-    colours = np.array([[RED, BLUE, WHITE, (0, 0, 0), (128, 128, 128)]], np.uint8)
-    lab, bins = descriptors._colours(colours)
-    assert len(set(bins[0].tolist())) == 5
-    assert (bins[0, 2:] >= descriptors.COLOURS - descriptors.GREYS).all()
-    np.testing.assert_allclose(lab[0, 2], [98, 0, 0], atol=2)  # CIE: white has lightness 100, no colour
-    np.testing.assert_allclose(lab[0, 4], [53.6, 0, 0], atol=2)
-    assert lab[0, 0, 1] > 60
-    assert lab[0, 1, 2] < -60
+    colours = np.array([RED, BLUE, WHITE, (0, 0, 0), (128, 128, 128)], np.int64) >> 3
+    lab, bins = (table[..., colours @ [1024, 32, 1]].T for table in descriptors._colour_tables())
+    assert len(set(bins.tolist())) == 5
+    assert (bins[2:] >= descriptors.COLOURS - descriptors.GREYS).all()
+    np.testing.assert_allclose(lab[2], [98, 0, 0], atol=2)  # CIE: white has lightness 100, no colour
+    np.testing.assert_allclose(lab[4], [53.6, 0, 0], atol=2)
+    assert lab[0, 1] > 60
+    assert lab[1, 2] < -60
 
 
-def test_moments_worked_out_by_hand():
-    lab = np.zeros((6, 6, 3), np.float32)
-    lab[:2, :2, 0] = [[1, 1], [1, 5]]  # mean 2, variance 3, third moment (27 - 3) / 4 = 6
-    found = descriptors._moments(lab, 3).reshape(9, 9)
-    np.testing.assert_allclose(found[0], [2, 0, 0, 3**0.5, 0, 0, 6 ** (1 / 3), 0, 0], rtol=1e-6)
-    assert not found[1:].any()
+def test_colours_are_counted_in_the_whole_and_in_quarters():
+    picture = np.full((1, 24, 24, 3), 255, np.uint8)
+    picture[0, :12, :12] = RED
+    shares = describe(picture)["colour"].reshape(5, descriptors.COLOURS) ** 2
+    assert sorted(shares[0][shares[0] > 0].tolist()) == pytest.approx([0.25, 0.75])
+    assert shares[1:].max(axis=1).tolist() == pytest.approx([1, 1, 1, 1])
+    assert shares[1].argmax() != shares[2].argmax() == shares[3].argmax() == shares[4].argmax()
+
+
+def test_moments_worked_out_by_hand(monkeypatch):
+    table = np.zeros((3, 32768))
+    table[0, 1:3] = 1, 5
+    monkeypatch.setattr(descriptors, "_colour_tables", lambda: (table, None))
+    codes = np.zeros((2, 6, 6), np.int64)
+    codes[1, :2, :2] = [[1, 1], [1, 2]]  # mean 2, variance 3, third moment (27 - 3) / 4 = 6
+    found = descriptors._moments(codes, 3).reshape(2, 9, 9)
+    np.testing.assert_allclose(found[1, 0], [2, 0, 0, 3**0.5, 0, 0, 6 ** (1 / 3), 0, 0], rtol=1e-6)
+    assert not found[1, 1:].any()
+    assert not found[0].any()
 
 
 def test_patterns_are_the_58_uniform_ones_and_the_rest():
-    table = descriptors._pattern_table()
+    one_each = descriptors._pattern_table()
+    assert (one_each.sum(axis=1) == 1).all()
+    table = one_each.argmax(axis=1)
     assert sorted(set(table.tolist())) == list(range(59))
     assert (table == 58).sum() == 256 - 58
     assert table[0b00000000] != table[0b11111111] != table[0b00000111] != table[0b00001110]
@@ -305,10 +360,18 @@ def test_patterns_are_the_58_uniform_ones_and_the_rest():
 def test_a_dark_spot_has_all_neighbours_brighter():
     grey = np.full((25, 25), 9, np.uint8)
     grey[3, 3] = 5  # in the first of four cells; of the 23 x 23 inner pixels, 11 x 12 and so on fall into a cell
-    shares = descriptors._texture(grey, 1).reshape(4, 59) ** 2
-    table = descriptors._pattern_table()
+    shares = descriptors._texture(grey[None], 1).reshape(4, 59) ** 2
+    table = descriptors._pattern_table().argmax(axis=1)
     size = 12 * 12
     assert shares[1:, table[255]].tolist() == pytest.approx([1, 1, 1])
     assert shares[0, table[255]] == pytest.approx((size - 8) / size)
     for bit in range(8):  # each neighbour of the spot misses one
         assert shares[0, table[255 ^ (1 << bit)]] == pytest.approx(1 / size)
+
+
+def test_texture_tells_brighter_to_the_right_from_brighter_below():
+    table = descriptors._pattern_table().argmax(axis=1)
+    slope = np.tile(np.arange(24, dtype=np.uint8), (24, 1))
+    for grey, code in [(slope, 0b00111110), (slope.T, 0b11111000)]:  # of the ring, from the upper left around
+        shares = descriptors._texture(np.ascontiguousarray(grey)[None], 3).reshape(4, 59) ** 2
+        assert shares[:, table[code]].tolist() == pytest.approx([1, 1, 1, 1])

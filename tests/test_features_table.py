@@ -241,6 +241,56 @@ def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path, point):
     assert files(killed) == files(whole)
 
 
+def counted_commits(monkeypatch):
+    """The number of rows of each commit, as they come."""
+    sizes, append = [], store.Space.append
+
+    def counting(self, keys, vectors, reasons):
+        sizes.append(len(keys))
+        append(self, keys, vectors, reasons)
+
+    monkeypatch.setattr(store.Space, "append", counting)
+    return sizes
+
+
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [
+        ({}, [30]),  # a quick encoder: one commit of all
+        ({"COMMIT_ITEMS": 8}, [8, 8, 8, 6]),
+        ({"COMMIT_SECONDS": 0.0, "FIRST_BATCH": 16}, [16, 8, 4, 2]),  # a slow one: after every batch, and they shrink
+    ],
+)
+def test_quick_batches_are_committed_together(tmp_path, monkeypatch, limits, expected):
+    for name, value in {"FIRST_BATCH": 4, "LAST_BATCH": 4, **limits}.items():
+        monkeypatch.setattr(table, name, value)
+    sizes = counted_commits(monkeypatch)
+    contents = [b"content %d" % i for i in range(30)]
+    encode_items(contents, ToyEncoder(), VectorStore(tmp_path / "store"), tmp_path / "text")
+    assert sizes == expected
+    alone = ToyEncoder().encode(contents).vectors.astype(np.float16)
+    np.testing.assert_array_equal(open_table(tmp_path / "text")[0][1:], alone)
+
+
+def test_an_interruption_keeps_what_was_encoded(tmp_path, monkeypatch):
+    for name in ("FIRST_BATCH", "LAST_BATCH"):
+        monkeypatch.setattr(table, name, 4)
+
+    class Interrupted(ToyEncoder):
+        def encode(self, contents):
+            if len(self.calls) == 8:
+                raise KeyboardInterrupt
+            return super().encode(contents)
+
+    contents = [b"content %d" % i for i in range(30)]
+    kept = VectorStore(tmp_path / "store")
+    with pytest.raises(KeyboardInterrupt):
+        encode_items(contents, Interrupted(), kept, tmp_path / "text")
+    encoder = ToyEncoder()
+    assert encode_items(contents, encoder, kept, tmp_path / "text").reused == 8
+    assert encoder.calls == contents[8:]
+
+
 WORDS = [f"{a} {b}".encode() for a in ("red", "blue", "green") for b in ("shirt", "shoe", "hat", "coat")]
 
 

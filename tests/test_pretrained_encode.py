@@ -19,12 +19,12 @@ from medleyrec.features import open_table
 from medleyrec.features import table as feature_tables
 from medleyrec.features.base import read_facts
 from medleyrec.features.pretrained.text import PretrainedTextEncoder
-from medleyrec.features.table import key_of
 from medleyrec.recipes.contents import Attributes, Field, without_pictures
 from medleyrec.recipes.encode import encoder_of, features_folder
 from medleyrec.recipes.listener import Listener
 from medleyrec.recipes.project import Project
 from medleyrec.schema import InputError
+from medleyrec.storage import digest_bytes
 from tests import tiny_models
 
 ROOT = Path(__file__).parent.parent
@@ -160,6 +160,7 @@ from medleyrec.features.pretrained.text import PretrainedTextEncoder as Encoder
 from medleyrec.recipes.project import Project
 folder, model, log = sys.argv[1:]
 table.FIRST_BATCH = table.LAST_BATCH = 16
+table.COMMIT_ITEMS = 1
 calls = []
 def kill():
     calls.append(1)
@@ -176,7 +177,7 @@ def logged(encode, log, then):
     def asked(self, contents):
         found = encode(self, contents)
         with Path(log).open("a") as file:
-            file.writelines(key_of(content).tobytes().hex() + "\n" for content in contents)
+            file.writelines(digest_bytes(content).hex() + "\n" for content in contents)
         then()
         return found
 

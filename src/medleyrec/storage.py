@@ -154,11 +154,16 @@ def inside(folder: Path, relative: str) -> Path:
 
 def hash_bytes(*parts: bytes) -> str:
     """Hex of 128 bits; each part is preceded by its length, so that ("ab", "c") and ("a", "bc") differ."""
+    return digest_bytes(*parts).hex()
+
+
+def digest_bytes(*parts: bytes) -> bytes:
+    """What `hash_bytes` gives, 16 bytes instead of their hex."""
     digest = hashlib.blake2b(digest_size=16)
     for part in parts:
         digest.update(len(part).to_bytes(8, "little"))
         digest.update(part)
-    return digest.hexdigest()
+    return digest.digest()
 
 
 def hash_json(value: Any) -> str:

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 Picture = NDArray[np.uint8]
 R = TypeVar("R")
+T = TypeVar("T")
 
 EMPTY, UNKNOWN = "empty picture", "not a picture of a known format"
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF")
@@ -63,8 +64,8 @@ def read_picture(content: bytes, side: int, max_pixels: int) -> Picture:
         raise UnreadableError(f"{'truncated' if cut else 'broken'} {image.format}") from None
 
 
-def read_all(contents: Sequence[bytes], work: Callable[[bytes], R]) -> list[R]:
-    """`work` on each content, in threads (Pillow works outside the interpreter's lock), with warnings kept silent."""
+def read_all(contents: Sequence[T], work: Callable[[T], R]) -> list[R]:
+    """`work` on each content or part of them, without warnings, in threads: Pillow and numpy free the interpreter."""
     with silent(), ThreadPoolExecutor(cores()) as pool:
         return list(pool.map(work, contents))
 

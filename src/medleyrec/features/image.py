@@ -9,7 +9,7 @@ components of the fitted pictures project any picture, seen or not, to D numbers
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -30,14 +30,17 @@ from medleyrec.features.base import (
     save_state,
     unit_rows,
 )
-from medleyrec.features.decode import UnreadableError, read_all, read_picture
+from medleyrec.features.decode import Picture, UnreadableError, cores, read_all, read_picture
 from medleyrec.features.descriptors import describe
 from medleyrec.schema import PICTURE, InputError
 
 BLOCK = 256
+TOGETHER = 32
+"""Pictures that are described at once, at most: enough for threads not to wait for each other."""
+KEPT = 16 * 2**20  # bytes
 FADING = 1e-7
 """Components with less than this share of the largest variance are rounding noise."""
-DESCRIPTION = 1
+DESCRIPTION = 2
 """Raised when `describe` or `read_picture` change what they return, so that stored vectors are not mixed."""
 
 
@@ -118,14 +121,37 @@ class DescriptorEncoder:
 def _described(contents: Sequence[bytes], config: DescriptorConfig) -> list[Vectors | str]:
     """(M,) descriptors of each picture, or the reason why there are none."""
 
-    def work(content: bytes) -> Vectors | str:
-        try:
-            blocks = describe(read_picture(content, config.side, config.max_pixels))
-        except UnreadableError as reason:
-            return str(reason)
-        return np.concatenate(list(blocks.values()))
+    def work(some: Sequence[bytes]) -> list[Vectors | str]:
+        found = [_read(content, config) for content in some]
+        pictures = [f for f in found if not isinstance(f, str)]
+        rows = iter(_rows(np.stack(pictures)) if pictures else ())
+        return [f if isinstance(f, str) else next(rows) for f in found]
 
-    return read_all(contents, work)
+    _keep_freed_memory()
+    size = max(1, min(TOGETHER, -(-len(contents) // cores())))
+    parts = [contents[start : start + size] for start in range(0, len(contents), size)]
+    return [found for part in read_all(parts, work) for found in part]
+
+
+def _read(content: bytes, config: DescriptorConfig) -> Picture | str:
+    try:
+        return read_picture(content, config.side, config.max_pixels)
+    except UnreadableError as reason:
+        return str(reason)
+
+
+def _rows(pictures: Picture) -> Vectors:
+    """(n, S, S, 3) -> (n, M)"""
+    return np.concatenate(list(describe(pictures).values()), axis=1)
+
+
+@cache
+def _keep_freed_memory() -> None:
+    """Have glibc keep what arrays free, up to twice this: it does so after one piece as large was freed.
+
+    Otherwise memory goes back to the system and is fetched anew, page by page, for every array that describing makes.
+    """
+    np.empty(KEPT, np.uint8)
 
 
 def _readable(
@@ -142,7 +168,7 @@ def _readable(
 
 def _block_scales(centred: NDArray[np.float64], config: DescriptorConfig) -> NDArray[np.float64]:
     """(M,) the factor that gives each block a total variance of 1; 0 where a block never varies."""
-    lengths = [len(b) for b in describe(np.zeros((config.side, config.side, 3), np.uint8)).values()]
+    lengths = [b.shape[1] for b in describe(np.zeros((1, config.side, config.side, 3), np.uint8)).values()]
     block = np.repeat(np.arange(len(lengths)), lengths)
     variance = np.bincount(block, weights=np.square(centred).mean(axis=0))
     return np.where(variance > 1e-12, 1 / np.sqrt(np.maximum(variance, 1e-12)), 0.0)[block]

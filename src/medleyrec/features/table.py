@@ -14,22 +14,22 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medleyrec.features.base import Encoder, Progress
+from medleyrec.features.base import Encoded, Encoder, Progress
 from medleyrec.features.index import KEY_BYTES, Keys
 from medleyrec.features.store import Space, VectorStore
 from medleyrec.schema import DESCRIPTIONS, PICTURE, TEXT, Features, InputError, Int64s, Mask
-from medleyrec.storage import atomic_folder, hash_bytes, open_array, read_json, save_array, write_json
+from medleyrec.storage import atomic_folder, digest_bytes, hash_bytes, open_array, read_json, save_array, write_json
 
 FORMAT_VERSION = 1
 ABSENT = {TEXT: "no text", PICTURE: "no picture"}
 FIRST_BATCH, LAST_BATCH, GATHER = 64, 1024, 8192
-COMMIT_SECONDS = 2.0
-"""A commit grows while it takes less, so that a kill costs a slow model seconds and a fast one waits for no disk."""
+COMMIT_SECONDS, COMMIT_ITEMS = 2.0, 8192
+"""A kill costs a slow model seconds of work, and a fast one does not wait for the disk after every batch."""
 EXAMPLES = 5
 VECTORS_FILE, PRESENT_FILE, MANIFEST_FILE = "vectors.npy", "present.npy", "manifest.json"
 
@@ -89,7 +89,7 @@ def encode_items(
 ) -> FeatureReport:
     """Write the feature table `out` of the items 1..V-1; `contents[i]` belongs to row i + 1, None where there is none.
 
-    Contents are read one batch at a time. Vectors are committed to the store batch by batch, so that a killed run goes
+    Contents are read one batch at a time. Vectors are committed to the store as they come, so that a killed run goes
     on where it was; the table itself appears whole. Without `batch` the encoder's speed decides how many items make
     one. `absent` is the reason told for items without content, `origin` where the encoder is from: it goes into the
     manifest and decides nothing. `progress(done, total)` counts items.
@@ -125,22 +125,19 @@ def encode_items(
 
 def hash_contents(contents: Contents) -> tuple[Keys, Mask]:
     """(V - 1, 16) content hashes, zero where there is no content, and (V - 1,) where there is one."""
-    keys = np.zeros((len(contents), KEY_BYTES), np.uint8)
+    keys = bytearray(len(contents) * KEY_BYTES)
     given = np.zeros(len(contents), np.bool_)
     for i in range(len(contents)):
         content = contents[i]
         if content is not None:
-            keys[i], given[i] = key_of(content), True
-    return keys, given
+            keys[i * KEY_BYTES : (i + 1) * KEY_BYTES] = digest_bytes(content)
+            given[i] = True
+    return np.frombuffer(keys, np.uint8).reshape(-1, KEY_BYTES), given
 
 
 def content_hash(keys: Keys, given: Mask) -> str:
     """One name for all contents of a table."""
     return hash_bytes(keys.tobytes(), given.tobytes())
-
-
-def key_of(content: bytes) -> NDArray[np.uint8]:
-    return np.frombuffer(bytes.fromhex(hash_bytes(content)), np.uint8)
 
 
 def open_table(folder: Path) -> tuple[NDArray[np.float16], Mask]:
@@ -194,15 +191,45 @@ def _fill(
         return 0
     first = np.sort(lacking[np.unique(keys[lacking], axis=0, return_index=True)[1]])
     done, total = len(contents) - len(first), len(contents)
-    with space.writing():
+    with space.writing(), _Waiting(space, keys, 0 if batch else COMMIT_SECONDS) as waiting:
         for rows in _batches(first, batch) if batch else _timed_batches(first):
             read = [_unchanged(contents, int(i), keys) for i in rows]
-            found = encoder.encode(read)
-            space.append(keys[rows], found.vectors, found.reasons)
+            waiting.add(rows, encoder.encode(read))
             done += len(rows)
             if progress:
                 progress(done, total)
     return len(lacking)
+
+
+class _Waiting:
+    """Vectors on their way to the store; what waits is committed at the end too, whatever the end is."""
+
+    def __init__(self, space: Space, keys: Keys, seconds: float) -> None:
+        self.space, self.keys, self.seconds = space, keys, seconds
+        self.rows: list[Int64s] = []
+        self.found: list[Encoded] = []
+        self.since = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.commit()
+
+    def add(self, rows: Int64s, found: Encoded) -> None:
+        self.rows.append(rows)
+        self.found.append(found)
+        if time.monotonic() - self.since >= self.seconds or sum(map(len, self.rows)) >= COMMIT_ITEMS:
+            self.commit()
+
+    def commit(self) -> None:
+        rows, found, self.rows, self.found = self.rows, self.found, [], []
+        if rows:
+            reasons = [reason for some in found for reason in some.reasons]
+            self.space.append(
+                self.keys[np.concatenate(rows)], np.concatenate([some.vectors for some in found]), reasons
+            )
+        self.since = time.monotonic()
 
 
 def _batches(rows: Int64s, size: int) -> Iterator[Int64s]:
@@ -223,7 +250,7 @@ def _timed_batches(rows: Int64s) -> Iterator[Int64s]:
 
 def _unchanged(contents: Contents, i: int, keys: Keys) -> bytes:
     content = contents[i]
-    if content is None or (key_of(content) != keys[i]).any():
+    if content is None or digest_bytes(content) != keys[i].tobytes():
         raise InputError(f"the content of item row {i + 1} changed while it was being encoded; encode again")
     return content
 

@@ -12,8 +12,10 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
-from collections.abc import Sequence
+from array import array
+from collections.abc import Mapping, Sequence
 from functools import cached_property
+from itertools import chain, pairwise, repeat
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -125,15 +127,15 @@ class TfidfEncoder:
         return revision_of(self.name, self.config.model_dump(), arrays, self.vocabulary)
 
     @cached_property
-    def _counter(self) -> Any:
-        return _counter(vocabulary={word: i for i, word in enumerate(self.vocabulary)})
+    def _places(self) -> dict[str, int]:
+        return {term: i for i, term in enumerate(self.vocabulary)}
 
     def encode(self, contents: Sequence[bytes]) -> Encoded:
         vectors = np.zeros((len(contents), self.width), np.float32)
         reasons: list[str | None] = []
         for start in range(0, len(contents), BLOCK):
             texts = [_text(c) for c in contents[start : start + BLOCK]]
-            counts = self._counter.transform(texts)  # (n, W) sparse
+            counts = _placed(texts, self._places)  # (n, W) sparse
             known = np.diff(counts.indptr) > 0
             vectors[start : start + len(texts)] = unit_rows(_weighted(counts, self.idf) @ self.components)  # (n, D)
             reasons += [_reason(text, bool(k)) for text, k in zip(texts, known, strict=True)]
@@ -202,6 +204,25 @@ def _counted(texts: Any, total: int, config: TfidfConfig) -> tuple[list[str], An
             continue
         return counter.get_feature_names_out().tolist(), counts
     raise InputError(f"none of the {total} items has a text with a word in it; encode without the text features")
+
+
+def _placed(texts: Sequence[str], places: Mapping[str, int]) -> Any:
+    """The term counts (n, W) of a vocabulary that is fixed, columns in order.
+
+    They are those of scikit-learn's counter, which raises an exception for every term that its vocabulary lacks: most
+    word pairs of a shop.
+    """
+    from scipy.sparse import csr_matrix
+
+    words_of, columns, ends = re.compile(WORD).findall, array("i"), [0]
+    for text in texts:
+        words = words_of(_normalised(text))
+        columns.extend(map(places.get, chain(words, map(" ".join, pairwise(words))), repeat(-1)))
+        ends.append(len(columns))
+    found = np.array(columns, np.int32)
+    known = found >= 0
+    owner = np.repeat(np.arange(len(texts)), np.diff(ends))[known]
+    return csr_matrix((np.ones(len(owner), np.float32), (owner, found[known])), shape=(len(texts), len(places)))
 
 
 def _weighted(counts: Any, idf: NDArray[Any]) -> Any:
