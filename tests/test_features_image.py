@@ -16,6 +16,7 @@ from medleyrec.features import descriptors, image
 from medleyrec.features.decode import EMPTY, UNKNOWN, UnreadableError, read_picture
 from medleyrec.features.descriptors import describe
 from medleyrec.features.image import DescriptorEncoder, _principal
+from medleyrec.schema import InputError
 
 SIDE, MAX_PIXELS = 24, 1_000_000
 RED, BLUE, WHITE = (230, 20, 20), (20, 40, 220), (255, 255, 255)
@@ -375,3 +376,12 @@ def test_texture_tells_brighter_to_the_right_from_brighter_below():
     for grey, code in [(slope, 0b00111110), (slope.T, 0b11111000)]:  # of the ring, from the upper left around
         shares = descriptors._texture(np.ascontiguousarray(grey)[None], 3).reshape(4, 59) ** 2
         assert shares[:, table[code]].tolist() == pytest.approx([1, 1, 1, 1])
+
+
+def test_an_encoder_of_other_descriptors_is_told_apart_from_a_damaged_one(tmp_path, monkeypatch):
+    encoder = DescriptorEncoder.fit([saved(drawn("circle", RED, i)) for i in range(3)])
+    encoder.save(tmp_path / "now")
+    assert DescriptorEncoder.load(tmp_path / "now").revision == encoder.revision
+    monkeypatch.setattr(image, "DESCRIPTION", image.DESCRIPTION + 1)
+    with pytest.raises(InputError, match="another version of Medley made them; run `medley encode --refit-encoders`"):
+        DescriptorEncoder.load(tmp_path / "now")

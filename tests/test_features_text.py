@@ -43,7 +43,7 @@ def test_weights_are_those_of_scikit_learn():
     encoder = TfidfEncoder.fit([t.encode() for t in texts])
     reference = TfidfVectorizer(ngram_range=(1, 2), token_pattern=r"\w+", sublinear_tf=True).fit(texts)
     assert list(encoder.vocabulary) == reference.get_feature_names_out().tolist()
-    weighted = text._weighted(text._placed(texts, encoder._places), encoder.idf)
+    weighted = text._weighted(text._known_counts(texts, encoder._columns), encoder.idf)
     np.testing.assert_allclose(weighted.toarray(), reference.transform(texts).toarray(), rtol=1e-6)
 
 
@@ -63,13 +63,13 @@ def test_counts_are_those_of_scikit_learn_bit_by_bit():
     reference = CountVectorizer(
         preprocessor=text._normalised, token_pattern=text.WORD, ngram_range=(1, 2), vocabulary=terms, dtype=np.float32
     ).transform(texts)
-    found = text._placed(texts, {term: i for i, term in enumerate(terms)})
+    found = text._known_counts(texts, {term: i for i, term in enumerate(terms)})
     assert found.shape == reference.shape
     assert found.data.max() == 3
     for part in ("data", "indices", "indptr"):
         ours, theirs = getattr(found, part), getattr(reference, part)
         assert ours.tobytes() == theirs.astype(ours.dtype).tobytes()
-    assert text._placed([""], {"red": 0}).nnz == 0
+    assert text._known_counts([""], {"red": 0}).nnz == 0
 
 
 def test_the_exact_and_the_randomised_svd_span_the_same_space(monkeypatch):

@@ -127,9 +127,13 @@ def load_state(folder: Path, name: str) -> tuple[dict[str, Any], dict[str, NDArr
     try:
         return facts, load_file(folder / ARRAYS_FILE)
     except (SafetensorError, OSError) as error:
-        raise InputError(f"{folder / ARRAYS_FILE} cannot be read ({error}); encode again with refit") from None
+        raise InputError(
+            f"{folder / ARRAYS_FILE} cannot be read ({error}); run `medley encode --refit-encoders`"
+        ) from None
 
 
 def check_revision(folder: Path, facts: dict[str, Any], revision: str) -> None:
     if facts.get("revision") != revision:
-        raise InputError(f"{folder} is damaged: its content is not the one it was saved with; encode again with refit")
+        raise InputError(
+            f"{folder} is damaged: its content is not the one it was saved with; run `medley encode --refit-encoders`"
+        )

@@ -108,11 +108,16 @@ class DescriptorEncoder:
 
     def save(self, folder: Path) -> None:
         facts = {"name": self.name, "revision": self.revision, "config": self.config.model_dump()}
-        save_state(folder, facts, {"mean": self.mean, "components": self.components})
+        save_state(folder, facts | {"description": DESCRIPTION}, {"mean": self.mean, "components": self.components})
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         facts, arrays = load_state(folder, cls.name)
+        if facts.get("description") != DESCRIPTION:
+            raise InputError(
+                f"{folder} was fitted to descriptors of pictures as another version of Medley made them; "
+                "run `medley encode --refit-encoders`, then train again"
+            )
         encoder = cls(DescriptorConfig(**facts["config"]), arrays)
         check_revision(folder, facts, encoder.revision)
         return encoder

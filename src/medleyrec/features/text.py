@@ -127,7 +127,7 @@ class TfidfEncoder:
         return revision_of(self.name, self.config.model_dump(), arrays, self.vocabulary)
 
     @cached_property
-    def _places(self) -> dict[str, int]:
+    def _columns(self) -> dict[str, int]:
         return {term: i for i, term in enumerate(self.vocabulary)}
 
     def encode(self, contents: Sequence[bytes]) -> Encoded:
@@ -135,7 +135,7 @@ class TfidfEncoder:
         reasons: list[str | None] = []
         for start in range(0, len(contents), BLOCK):
             texts = [_text(c) for c in contents[start : start + BLOCK]]
-            counts = _placed(texts, self._places)  # (n, W) sparse
+            counts = _known_counts(texts, self._columns)  # (n, W) sparse
             known = np.diff(counts.indptr) > 0
             vectors[start : start + len(texts)] = unit_rows(_weighted(counts, self.idf) @ self.components)  # (n, D)
             reasons += [_reason(text, bool(k)) for text, k in zip(texts, known, strict=True)]
@@ -206,7 +206,7 @@ def _counted(texts: Any, total: int, config: TfidfConfig) -> tuple[list[str], An
     raise InputError(f"none of the {total} items has a text with a word in it; encode without the text features")
 
 
-def _placed(texts: Sequence[str], places: Mapping[str, int]) -> Any:
+def _known_counts(texts: Sequence[str], columns_of: Mapping[str, int]) -> Any:
     """The term counts (n, W) of a vocabulary that is fixed, columns in order.
 
     They are those of scikit-learn's counter, which raises an exception for every term that its vocabulary lacks: most
@@ -217,12 +217,12 @@ def _placed(texts: Sequence[str], places: Mapping[str, int]) -> Any:
     words_of, columns, ends = re.compile(WORD).findall, array("i"), [0]
     for text in texts:
         words = words_of(_normalised(text))
-        columns.extend(map(places.get, chain(words, map(" ".join, pairwise(words))), repeat(-1)))
+        columns.extend(map(columns_of.get, chain(words, map(" ".join, pairwise(words))), repeat(-1)))
         ends.append(len(columns))
     found = np.array(columns, np.int32)
     known = found >= 0
     owner = np.repeat(np.arange(len(texts)), np.diff(ends))[known]
-    return csr_matrix((np.ones(len(owner), np.float32), (owner, found[known])), shape=(len(texts), len(places)))
+    return csr_matrix((np.ones(len(owner), np.float32), (owner, found[known])), shape=(len(texts), len(columns_of)))
 
 
 def _weighted(counts: Any, idf: NDArray[Any]) -> Any:
